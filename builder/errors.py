@@ -1,0 +1,21 @@
+"""What can go wrong while building, said to a person."""
+
+from __future__ import annotations
+
+from console import GateError, UserError
+
+
+class BuilderError(UserError):
+    """The builder cannot go on until the user or the machine changes something."""
+
+
+class CheckpointError(BuilderError):
+    """A checkpoint is missing, damaged, or of another architecture."""
+
+
+class TrainingError(BuilderError):
+    """Training cannot start or go on: a bad value, no such device, out of memory, a loss that is not a number."""
+
+
+class VerificationError(GateError):
+    """A built model does not compute what the network computes: it must not be published."""

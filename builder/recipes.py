@@ -1,0 +1,126 @@
+"""The hyperparameters, as values: every field with its unit and reason, every recipe in one place."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from builder.errors import TrainingError
+from builder.resnet import Stem
+
+
+class Optimizer(str, enum.Enum):
+    """The update rule."""
+
+    ADAM = "adam"
+    SGD = "sgd"  # with Nesterov momentum
+
+
+class Schedule(str, enum.Enum):
+    """How the learning rate falls after the warm-up."""
+
+    STEP = "step"  # a tenth after every third of the run
+    LINEAR = "linear"  # to zero at the end
+    COSINE = "cosine"  # to zero at the end
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train; what it does not name is PyTorch's default.
+
+    Attributes:
+        name: what `--recipe` calls it.
+        stem: the network's first layers.
+        pretrained: start from torchvision's ImageNet weights where they can be had.
+        epochs: passes over the training images.
+        batch_size: images an update.
+        optimizer: the update rule.
+        learning_rate: its peak.
+        momentum: Nesterov's, for SGD.
+        weight_decay: L2, not applied to BatchNorm's parameters nor to biases.
+        warmup: fraction of the updates over which the learning rate rises from zero; large rates need it.
+        schedule: how it falls afterwards.
+        label_smoothing: probability mass spread over all classes; calms the last epochs.
+        crop_padding: pixels of reflected border a random 32x32 crop is taken from.
+        cutout: side in pixels of a square set to the mean (DeVries & Taylor 2017); 0 for none.
+        cutmix: probability that a batch is CutMix-ed (Yun et al. 2019, alpha 1); 0 for none.
+        ema_decay: decay per update of the exponential average of the weights, which is what is tested and saved;
+            0 for none.
+    """
+
+    name: str
+    stem: Stem
+    epochs: int
+    batch_size: int
+    optimizer: Optimizer
+    learning_rate: float
+    schedule: Schedule
+    pretrained: bool = False
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    warmup: float = 0.0
+    label_smoothing: float = 0.0
+    crop_padding: int = 4
+    cutout: int = 0
+    cutmix: float = 0.0
+    ema_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "epochs": (self.epochs >= 1, "1 or more", self.epochs),
+            "batch_size": (self.batch_size >= 1, "1 or more", self.batch_size),
+            "learning_rate": (self.learning_rate > 0, "more than 0", self.learning_rate),
+            "warmup": (0 <= self.warmup < 1, "0 up to 1", self.warmup),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "0 up to 1", self.label_smoothing),
+            "cutout": (0 <= self.cutout <= 32, "0..32 pixels", self.cutout),
+            "crop_padding": (0 <= self.crop_padding < 32, "0..31 pixels", self.crop_padding),
+            "cutmix": (0 <= self.cutmix <= 1, "0..1", self.cutmix),
+            "ema_decay": (0 <= self.ema_decay < 1, "0 up to 1", self.ema_decay),
+        }
+        for name, (good, expected, found) in checks.items():
+            if not good:
+                raise TrainingError(f"recipe '{self.name}': {name} must be {expected}; found {found}")
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        # The classic transfer-learning tutorial, as most people write it first.
+        Recipe(
+            name="baseline",
+            stem=Stem.IMAGENET,
+            pretrained=True,
+            epochs=10,
+            batch_size=128,
+            optimizer=Optimizer.ADAM,
+            learning_rate=1e-3,
+            schedule=Schedule.STEP,
+        ),
+        # The most accurate last epoch we know within 100 epochs.
+        Recipe(
+            name="best",
+            stem=Stem.CIFAR,
+            epochs=100,
+            batch_size=512,
+            optimizer=Optimizer.SGD,
+            learning_rate=0.4,
+            schedule=Schedule.LINEAR,
+            weight_decay=5e-4,
+            warmup=0.1,
+            label_smoothing=0.1,
+            cutout=12,
+        ),
+    )
+}
+
+
+def recipe_named(name: str) -> Recipe:
+    """Look a recipe up.
+
+    Raises:
+        TrainingError: no recipe has this name.
+    """
+    try:
+        return RECIPES[name]
+    except KeyError:
+        raise TrainingError(f"unknown recipe '{name}'", f"choose one of: {', '.join(RECIPES)}") from None

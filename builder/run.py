@@ -1,0 +1,169 @@
+"""One training run and the directory it leaves: history, curves, checkpoint, model card, and the state to resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import logging
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from builder import checkpoint
+from builder.environment import git_revision, tool_versions
+from builder.errors import TrainingError
+from builder.files import write_atomically
+from builder.history import write_curves, write_history
+from builder.model_card import model_card
+from builder.recipes import Recipe
+from builder.resnet import Classifier, resnet18
+from builder.torchvision_models import torchvision_models
+from builder.training import Images, Trainer, _plain
+from cifar10 import Dataset
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE = "state.pt"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to train and where to leave it.
+
+    Attributes:
+        recipe: how.
+        train: images to learn from.
+        test: images to report on; never used to choose anything.
+        output: the run's directory.
+        device: "auto", "cpu" or "cuda".
+        seed: of the initial weights, the order and the augmentation.
+        resume: go on from the state in `output`.
+        compiled: use `torch.compile`.
+    """
+
+    recipe: Recipe
+    train: Dataset
+    test: Dataset
+    output: Path
+    device: str = "auto"
+    seed: int = 0
+    resume: bool = False
+    compiled: bool = False
+
+    def execute(self) -> Path:
+        """Train to the end and return the checkpoint's path.
+
+        Raises:
+            TrainingError: bad values, no such device, divergence, nothing to resume.
+        """
+        device = choose_device(self.device)
+        state = self._saved_state() if self.resume else None
+        torch.manual_seed(self.seed)
+        net, pretrained = initial_network(self.recipe, download=state is None)
+        if state is not None:
+            pretrained = bool(state.pop("pretrained"))
+        trainer = Trainer(
+            self.recipe,
+            Classifier(net).to(device),
+            Images.on(device, self.train),
+            Images.on(device, self.test),
+            self.seed,
+            self.compiled,
+        )
+        if state is not None:
+            trainer.restore(state)
+            logger.info("resuming %s after epoch %d", self.output, len(trainer.records))
+        self._epochs(trainer, pretrained)
+        return self._save(trainer, pretrained)
+
+    def _epochs(self, trainer: Trainer, pretrained: bool) -> None:
+        from builder.progress import training_progress
+
+        with training_progress(self.recipe.epochs, len(trainer.records)) as display:
+            while len(trainer.records) < self.recipe.epochs:
+                record = trainer.epoch(display.update)
+                display.epoch(record, trainer.updates_per_epoch * min(self.recipe.batch_size, len(trainer.train)))
+                buffer = io.BytesIO()
+                torch.save({**trainer.state(), "pretrained": pretrained}, buffer)
+                write_atomically(self.output / STATE_FILE, buffer.getvalue())
+
+    def _saved_state(self) -> dict[str, object]:
+        path = self.output / STATE_FILE
+        if not path.is_file():
+            raise TrainingError(f"nothing to resume: {path} does not exist", "leave --resume out to start the run")
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+            raise TrainingError(f"{path} is damaged: {str(error).splitlines()[0]}", "start the run anew") from None
+
+    def _save(self, trainer: Trainer, pretrained: bool) -> Path:
+        last = trainer.records[-1]
+        metadata = checkpoint.Metadata(
+            stem=self.recipe.stem,
+            recipe=self.recipe.name,
+            seed=self.seed,
+            epochs=last.epoch,
+            accuracy=last.test_accuracy,
+            dataset=self.test.name,
+            dataset_sha256=self.train.sha256,
+            pretrained=pretrained,
+            torch_version=torch.__version__,
+            git_revision=git_revision(),
+        )
+        about = {
+            "recipe": _plain(self.recipe),
+            "metadata": dataclasses.asdict(metadata),
+            "device": _device_name(trainer.device),
+            "tools": tool_versions(),
+        }
+        title = f"ResNet18 ({self.recipe.stem.value} stem), recipe '{self.recipe.name}', {self.test.name}"
+        write_history(self.output / "history.json", about, trainer.records)
+        write_curves(self.output / "curves.png", title, trainer.records)
+        write_atomically(self.output / "model_card.md", model_card(trainer, metadata, self.test))
+        path = self.output / "checkpoint.safetensors"
+        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in _state(trainer)}
+        checkpoint.save(path, state, metadata)
+        (self.output / STATE_FILE).unlink(missing_ok=True)
+        return path
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `--device` names; "auto" takes a GPU where there is one.
+
+    Raises:
+        TrainingError: "cuda" without a usable GPU.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        reason = "this PyTorch is a CPU build" if torch.version.cuda is None else "PyTorch finds no GPU"
+        raise TrainingError(f"--device cuda: {reason}", "use --device cpu, or install a CUDA build of PyTorch")
+    return torch.device(name)
+
+
+def initial_network(recipe: Recipe, *, download: bool = True) -> tuple[torch.nn.Module, bool]:
+    """The network before training, and whether it carries ImageNet weights.
+
+    Where the recipe wants them and they cannot be downloaded, the network starts from scratch and a line says so.
+    """
+    net = resnet18(recipe.stem)
+    if not (recipe.pretrained and download):
+        return net, False
+    try:
+        weights = torchvision_models().ResNet18_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True, progress=False)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a hash mismatch is a RuntimeError
+        logger.warning("no ImageNet weights (%s): training from scratch", error)
+        return net, False
+    fitting = {name: tensor for name, tensor in weights.items() if not name.startswith("fc.")}
+    net.load_state_dict(fitting, strict=False)
+    return net, True
+
+
+def _state(trainer: Trainer) -> list[tuple[str, torch.Tensor]]:
+    return list(trainer.tested.net.state_dict().items())
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

@@ -1,0 +1,235 @@
+"""The training loop: the dataset lives on the device, an epoch at most is lost, a seed repeats a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from builder import augmentation
+from builder.errors import TrainingError
+from builder.history import EpochRecord
+from builder.recipes import Optimizer, Recipe
+from builder.resnet import Classifier
+from builder.schedule import learning_rate
+from cifar10 import Dataset
+
+EVALUATION_BATCH = 1000
+"""Images a forward pass when testing; 10,000 test images make ten equal batches, so a compiled graph serves all."""
+
+ProgressHook = Callable[[int, int, float], None]
+"""Called with (update, updates in the epoch, recent mean loss) now and then."""
+
+
+@dataclass
+class Images:
+    """Raw images and labels on the device: UINT8 [N, 32, 32, 3], int64 [N]."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    @staticmethod
+    def on(device: torch.device, dataset: Dataset) -> Images:
+        """Copy a dataset to the device."""
+        # from_numpy needs memory it may write to; a cached dataset is mapped read-only
+        pixels, labels = (torch.from_numpy(array.copy()) for array in (dataset.images, dataset.labels))
+        return Images(pixels.to(device), labels.to(device))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass
+class Trainer:
+    """One run in progress.
+
+    Attributes:
+        recipe: how.
+        classifier: the network in training, on the device.
+        train: images to learn from.
+        test: images to report on.
+        seed: of the augmentation and the order of the images.
+        compiled: whether `torch.compile` makes the kernels.
+    """
+
+    recipe: Recipe
+    classifier: Classifier
+    train: Images
+    test: Images
+    seed: int
+    compiled: bool = False
+    records: list[EpochRecord] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.device.type == "cuda":
+            self.classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = _optimizer(self.recipe, self.classifier)
+        decay = self.recipe.ema_decay
+        self.average = (
+            AveragedModel(self.classifier, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+            if decay
+            else None
+        )
+        self._loss = torch.compile(self._loss_of, dynamic=False) if self.compiled else self._loss_of
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images and the network are."""
+        return self.train.pixels.device
+
+    @property
+    def tested(self) -> Classifier:
+        """The network that is tested and saved: the averaged weights where the recipe averages."""
+        return self.average.module if self.average is not None else self.classifier
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Full batches in the training images; the rest of each epoch's random order is left out."""
+        return len(self.train) // self._batch_size
+
+    @property
+    def _batch_size(self) -> int:
+        return min(self.recipe.batch_size, len(self.train))
+
+    def epoch(self, progress: ProgressHook) -> EpochRecord:
+        """Train one epoch, test, and append the record.
+
+        Raises:
+            TrainingError: the loss is not a number, or the GPU's memory does not suffice.
+        """
+        number = len(self.records) + 1
+        started = time.perf_counter()
+        try:
+            loss, accuracy = self._train_epoch(number, progress)
+        except torch.cuda.OutOfMemoryError:
+            smaller = max(self._batch_size // 2, 1)
+            raise TrainingError(
+                f"out of GPU memory at batch size {self._batch_size}", f"try --batch-size {smaller}"
+            ) from None
+        seconds = time.perf_counter() - started
+        if loss != loss or loss == float("inf"):
+            raise TrainingError(
+                f"the training loss of epoch {number} is {loss}: the run has diverged",
+                "lower the learning rate; the last good epoch is kept",
+            )
+        test_loss, test_accuracy = evaluate(self.tested, self.test)
+        rate = learning_rate(self.recipe, number * self.updates_per_epoch - 1, self._total_updates)
+        self.records.append(EpochRecord(number, loss, accuracy, test_loss, test_accuracy, rate, seconds))
+        return self.records[-1]
+
+    @property
+    def _total_updates(self) -> int:
+        return self.recipe.epochs * self.updates_per_epoch
+
+    def _train_epoch(self, number: int, progress: ProgressHook) -> tuple[float, float]:
+        # Seeded by the epoch, so that a resumed run draws what an uninterrupted one would.
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+        pixels = augmentation.crop_and_flip(self.train.pixels, self.recipe.crop_padding, generator)
+        order = torch.randperm(len(self.train), generator=generator).to(self.device)
+        losses, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        self.classifier.train()
+        for update in range(self.updates_per_epoch):
+            chosen = order[update * self._batch_size : (update + 1) * self._batch_size]
+            loss, hits = self._update(number, update, pixels[chosen], self.train.labels[chosen], generator)
+            losses += loss
+            correct += hits
+            if update % 10 == 9 or update + 1 == self.updates_per_epoch:
+                progress(update + 1, self.updates_per_epoch, losses.item() / (update + 1))
+        images = self.updates_per_epoch * self._batch_size
+        return losses.item() / self.updates_per_epoch, correct.item() / images
+
+    def _update(
+        self, number: int, update: int, pixels: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        rate = learning_rate(self.recipe, (number - 1) * self.updates_per_epoch + update, self._total_updates)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        images = self.classifier.normalize(pixels.permute(0, 3, 1, 2).float())
+        targets = functional.one_hot(labels, 10).float()
+        if self.recipe.cutout:
+            images = augmentation.cutout(images, self.recipe.cutout, generator)
+        if self.recipe.cutmix and torch.rand(1, generator=generator).item() < self.recipe.cutmix:
+            images, targets = augmentation.cutmix(images, targets, generator)
+        loss, logits = self._loss(images, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.classifier)
+        return loss.detach(), (logits.argmax(1) == labels).sum()
+
+    def _loss_of(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.classifier.logits(images)
+        logits = logits.float()
+        return functional.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing), logits
+
+    def state(self) -> dict[str, object]:
+        """All that is needed to go on from here."""
+        return {
+            "recipe": _plain(self.recipe),
+            "seed": self.seed,
+            "records": [dataclasses.asdict(record) for record in self.records],
+            "classifier": self.classifier.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+        }
+
+    def restore(self, state: dict[str, object]) -> None:
+        """Go on from what `state` returned.
+
+        Raises:
+            TrainingError: the state is of another recipe or seed.
+        """
+        for name, ours in (("recipe", _plain(self.recipe)), ("seed", self.seed)):
+            if state[name] != ours:
+                raise TrainingError(
+                    f"cannot resume: the interrupted run has {name} {state[name]}, this one {ours}",
+                    "repeat the command with its values, or leave --resume out to start anew",
+                )
+        self.classifier.load_state_dict(state["classifier"])  # type: ignore[arg-type]
+        self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])  # type: ignore[arg-type]
+        self.records[:] = [EpochRecord(**record) for record in state["records"]]  # type: ignore[attr-defined]
+
+
+def evaluate(classifier: Classifier, images: Images) -> tuple[float, float]:
+    """Cross-entropy and top-1 accuracy (0..1) on untouched images, one view each, in the precision of the training."""
+    device = images.pixels.device
+    classifier.eval()
+    loss, correct = 0.0, 0
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        for start in range(0, len(images), EVALUATION_BATCH):
+            chosen = slice(start, start + EVALUATION_BATCH)
+            labels = images.labels[chosen]
+            logits = classifier(images.pixels[chosen])
+            loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+            correct += int((logits.argmax(1) == labels).sum())
+    return loss / len(images), correct / len(images)
+
+
+def _optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
+    matrices = [parameter for parameter in module.parameters() if parameter.ndim > 1]
+    vectors = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    if recipe.optimizer is Optimizer.ADAM:
+        return torch.optim.Adam(groups, lr=recipe.learning_rate)
+    fused = next(module.parameters()).is_cuda  # one kernel instead of one a tensor group
+    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True, fused=fused)
+
+
+def _plain(recipe: Recipe) -> dict[str, object]:
+    """A recipe as JSON-like values: what a checkpoint may hold without code."""
+    values = dataclasses.asdict(recipe)
+    return {name: value.value if hasattr(value, "value") else value for name, value in values.items()}

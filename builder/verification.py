@@ -1,0 +1,126 @@
+"""Is a built model good enough to publish? Compare what it computes with what PyTorch computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from builder.errors import VerificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from builder.resnet import Classifier
+
+BATCH_SIZES = (1, 7, 64)
+"""The smallest, an odd one, and the size the engines are tuned for."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an engine's answers are from the reference.
+
+    Attributes:
+        batch_size: images a request.
+        images: compared.
+        max_abs_difference: largest |engine - reference| over all logits.
+        top1_agreement: share of images given the same class, 0..1.
+    """
+
+    batch_size: int
+    images: int
+    max_abs_difference: float
+    top1_agreement: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is still good enough.
+
+    Attributes:
+        max_abs_difference: of any logit.
+        min_top1_agreement: 0..1.
+    """
+
+    max_abs_difference: float
+    min_top1_agreement: float
+
+
+FP32_LIMITS = Limits(max_abs_difference=1e-3, min_top1_agreement=1.0)
+"""FP32 engines add in another order, which moves a logit of about 10 by about 1e-5; a hundred times that is a bug."""
+
+
+def reference_logits(classifier: Classifier, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+    """PyTorch's FP32 logits [N, 10] for raw images [N, 32, 32, 3], on the CPU."""
+    classifier = classifier.cpu().eval()
+    with torch.inference_mode():
+        parts = [classifier(part) for part in torch.from_numpy(np.array(images)).split(batch_size)]
+    return torch.cat(parts).numpy()
+
+
+def compare(logits: NDArray[np.float32], reference: NDArray[np.float32], batch_size: int) -> Parity:
+    """Compare logits [N, C] with the reference's.
+
+    Raises:
+        VerificationError: the shapes differ, or a logit is NaN or infinite.
+    """
+    if logits.shape != reference.shape:
+        raise VerificationError(f"logits at batch {batch_size}: expected {reference.shape}, found {logits.shape}")
+    if not np.isfinite(logits).all():
+        broken = int((~np.isfinite(logits)).any(axis=1).sum())
+        raise VerificationError(f"{broken} of {len(logits)} answers at batch {batch_size} hold NaN or infinity")
+    return Parity(
+        batch_size=batch_size,
+        images=len(logits),
+        max_abs_difference=float(np.abs(logits - reference).max()),
+        top1_agreement=float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+    )
+
+
+def verify(
+    infer: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    images: NDArray[np.uint8],
+    reference: NDArray[np.float32],
+    limits: Limits,
+) -> tuple[Parity, ...]:
+    """Run an engine over all images at several batch sizes and compare every answer.
+
+    Args:
+        infer: the engine: images [N, 32, 32, 3] -> logits [N, 10].
+        images: raw images.
+        reference: PyTorch's FP32 logits for them.
+        limits: what is good enough.
+
+    Raises:
+        VerificationError: a limit is exceeded at some batch size.
+    """
+    measured = []
+    for size in BATCH_SIZES:
+        starts = range(0, len(images), size)
+        logits = np.concatenate([infer(images[start : start + size]) for start in starts])
+        parity = compare(logits, reference, size)
+        if parity.max_abs_difference > limits.max_abs_difference or parity.top1_agreement < limits.min_top1_agreement:
+            raise VerificationError(
+                f"at batch {size} the model differs from PyTorch: largest logit difference "
+                f"{parity.max_abs_difference:.2e} (limit {limits.max_abs_difference:.0e}), top-1 agreement "
+                f"{100 * parity.top1_agreement:.2f} % (limit {100 * limits.min_top1_agreement:.2f} %)",
+                "the model was not published; the last good version stays",
+            )
+        measured.append(parity)
+    return tuple(measured)
+
+
+def onnx_runtime(model: bytes) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """An ONNX model as a function, executed by ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]

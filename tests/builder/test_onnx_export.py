@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from builder import checkpoint, onnx_export
+from builder.resnet import Stem
+from builder.signature import BATCH_PLAN
+from builder.verification import reference_logits
+from cifar10 import synthetic_images
+from tests.builder.conftest import write_checkpoint
+
+
+@pytest.fixture(scope="module", params=list(Stem))
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    path = write_checkpoint(tmp_path_factory.mktemp("export") / "checkpoint.safetensors", request.param)
+    classifier = checkpoint.load(path).classifier()
+    return classifier, onnx_export.export(classifier, BATCH_PLAN)
+
+
+def test_answers_as_pytorch_at_any_batch_size(exported):
+    classifier, content = exported
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    images = synthetic_images(20)
+    reference = reference_logits(classifier, images)
+    for size in (1, 3, 20):
+        (logits,) = session.run(["logits"], {"images": images[:size]})
+        assert logits.dtype == np.float32
+        np.testing.assert_allclose(logits, reference[:size], atol=1e-4)
+    assert len(set(reference.argmax(axis=1))) > 1, "all images in one class would hide a mix-up of rows"
+
+
+def test_every_supported_triton_can_read_it(exported):
+    model = onnx.load_from_string(exported[1])
+    assert model.ir_version <= 10
+    assert [(entry.domain, entry.version <= 20) for entry in model.opset_import] == [("", True)]
+    assert {node.op_type for node in model.graph.node}.isdisjoint({"BatchNormalization", "Shape", "Reshape"})
+
+
+def test_first_node_casts_the_pixels(exported):
+    model = onnx.load_from_string(exported[1])
+    users = [node for node in model.graph.node if "images" in node.input]
+    assert [node.op_type for node in users] == ["Cast"], "TensorRT takes UINT8 only as an input that is cast at once"
+
+
+def test_export_names_no_path_of_this_machine(exported):
+    assert str(Path(__file__).parents[2]).encode() not in exported[1]
+    assert b"site-packages" not in exported[1]
+
+
+def test_export_repeats_bit_for_bit(exported):
+    classifier, content = exported
+    assert onnx_export.export(classifier, BATCH_PLAN) == content
+
+
+def _broken(content: bytes, how: str) -> onnx.ModelProto:
+    model = onnx.load_from_string(content)
+    if how == "name":
+        for node in model.graph.node:
+            node.input[:] = ["pixels" if name == "images" else name for name in node.input]
+        model.graph.input[0].name = "pixels"
+    elif how == "dtype":
+        model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    elif how == "batch":
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    elif how == "opset":
+        model.opset_import[0].version = 22
+    elif how == "IR version":
+        model.ir_version = 11
+    return model
+
+
+@pytest.mark.parametrize("how", ["name", "dtype", "batch", "opset", "IR version"])
+def test_check_names_what_is_wrong(exported, how):
+    problems = onnx_export.check(_broken(exported[1], how))
+    expected = {"name": "pixels", "dtype": "FP32", "batch": "2, 32", "opset": "opset", "IR version": "IR version"}
+    assert any(expected[how] in problem for problem in problems), problems
+
+
+def test_check_accepts_what_was_exported(exported):
+    assert onnx_export.check(onnx.load_from_string(exported[1])) == []

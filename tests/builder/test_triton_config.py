@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+from google.protobuf import text_format
+
+from builder.signature import BATCH_PLAN, SIGNATURE, BatchPlan
+from builder.triton_config import model_config, parse, to_text
+from builder.variants import VARIANTS, Engine, variants_named
+from console import UserError
+
+
+@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
+def config(request):
+    return model_config(request.param, BATCH_PLAN)
+
+
+def test_text_reads_back_as_the_same_message(config):
+    assert parse(to_text(config)) == config
+
+
+def test_triton_refuses_a_field_that_does_not_exist(config):
+    with pytest.raises(text_format.ParseError, match="max_batchsize"):
+        parse(to_text(config).replace("max_batch_size", "max_batchsize"))
+
+
+def test_config_never_names_a_runtime(config):
+    # Triton's containers hold no model.py; naming a runtime would tie the repository to the embedded server.
+    assert not config.runtime
+    assert config.platform in {engine.value for engine in Engine}
+
+
+def test_batches_and_warm_up_follow_the_batch_plan():
+    plan = BatchPlan(opt=4, sizes=(1, 4, 12))
+    config = model_config(VARIANTS["resnet18_onnx"], plan)
+    assert config.max_batch_size == 12
+    assert [warmup.batch_size for warmup in config.model_warmup] == [1, 4, 12]
+
+
+def test_a_full_queue_refuses(config):
+    policy = config.dynamic_batching.default_queue_policy
+    assert policy.max_queue_size > 0, "0 lets the queue grow without bound"
+    assert policy.timeout_action == policy.REJECT
+
+
+def test_tensors_are_as_signed(config):
+    assert (config.input[0].name, list(config.input[0].dims)) == (SIGNATURE.input.name, [32, 32, 3])
+    assert config.output[0].label_filename == "labels.txt"
+
+
+@pytest.mark.parametrize("sizes", [(), (2, 4), (1, 4, 2), (1, 1, 2)])
+def test_batch_plan_must_ascend_from_one(sizes):
+    with pytest.raises(ValueError, match="ascend from 1"):
+        BatchPlan(opt=1, sizes=sizes)
+
+
+def test_unknown_model_lists_the_known_ones():
+    with pytest.raises(UserError, match="resnet19") as error:
+        variants_named("resnet18_onnx,resnet19")
+    assert "resnet18_onnx" in error.value.hint

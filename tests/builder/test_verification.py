@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from builder.errors import VerificationError
+from builder.verification import FP32_LIMITS, compare, verify
+
+IMAGES = np.zeros((20, 32, 32, 3), dtype=np.uint8)
+REFERENCE = np.random.default_rng(0).normal(size=(20, 10)).astype(np.float32)
+
+
+def engine(change):
+    """An engine that answers from REFERENCE in the order the images come, after `change`."""
+    position = 0
+
+    def infer(images):
+        nonlocal position
+        rows = np.arange(position, position + len(images)) % len(REFERENCE)
+        position += len(images)
+        return change(REFERENCE[rows].copy(), len(images))
+
+    return infer
+
+
+def test_an_equal_engine_passes_at_every_batch_size():
+    parities = verify(engine(lambda logits, _: logits), IMAGES, REFERENCE, FP32_LIMITS)
+    assert [parity.batch_size for parity in parities] == [1, 7, 64]
+    assert all(parity.top1_agreement == 1 and parity.max_abs_difference == 0 for parity in parities)
+
+
+def test_one_wrong_class_in_a_full_batch_is_refused():
+    def swap(logits, size):
+        if size > 7:
+            logits[3] = logits[3][::-1]
+        return logits
+
+    with pytest.raises(VerificationError, match=r"batch 64 .* agreement 95\.00 %"):
+        verify(engine(swap), IMAGES, REFERENCE, FP32_LIMITS)
+
+
+def test_a_small_shift_of_every_logit_is_refused():
+    with pytest.raises(VerificationError, match="largest logit difference"):
+        verify(engine(lambda logits, _: logits + 0.01), IMAGES, REFERENCE, FP32_LIMITS)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_not_numbers_are_refused(value):
+    def spoil(logits, _):
+        logits[0, 0] = value
+        return logits
+
+    with pytest.raises(VerificationError, match="NaN or infinity"):
+        verify(engine(spoil), IMAGES, REFERENCE, FP32_LIMITS)
+
+
+def test_a_wrong_shape_names_both():
+    with pytest.raises(VerificationError, match=r"\(20, 10\), found \(19, 10\)"):
+        compare(REFERENCE[:19], REFERENCE, 1)
