@@ -27,7 +27,7 @@ demo: setup  ## Build the repository, serve it with the embedded Triton, measure
 	  bash -eu -c '$(CLIENT) accuracy --model $(MODEL) --repository $(REPOSITORY) --limit $(DEMO_IMAGES) \
 	      --fallback-synthetic --reference $(REPOSITORY)/$(MODEL)/latest; \
 	    $(CLIENT) latency --model $(MODEL) --repository $(REPOSITORY) --batch-size 1 --batch-size 64 --duration 8'
-	@$(PY) -m cifar10 --or-synthetic --closing
+	@$(PY) -m cifar10 --or-synthetic --no-download
 
 .PHONY: help
 help:  ## Print this list.

@@ -18,7 +18,7 @@ from builder import onnx_export, triton_config, verification
 from builder.environment import git_revision, tool_versions
 from builder.repository import Model, Published, Repository
 from builder.signature import BATCH_PLAN, SIGNATURE
-from builder.variants import Variant
+from builder.variants import Precision, Variant
 from cifar10 import DatasetNotFoundError, Split
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ VERIFICATION_IMAGES = 256
 """Images that every built model answers before it is published."""
 
 REFERENCE_FILE = "reference.npz"
+
+_LIMITS = {Precision.FP32: verification.FP32_LIMITS, Precision.FP16: verification.FP16_LIMITS}
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,10 @@ def build(
     reference = verification.reference_logits(classifier, sample.images)
     for variant in variants:
         logger.info("exporting %s", variant.name)
-        content = onnx_export.export(classifier, BATCH_PLAN)
+        content = onnx_export.export(classifier, BATCH_PLAN, variant.precision)
         logger.info("verifying %s against PyTorch on %d images (%s)", variant.name, len(sample.images), sample.name)
-        parities = verification.verify(
-            verification.onnx_runtime(content), sample.images, reference, verification.FP32_LIMITS
-        )
+        limits = _LIMITS[variant.precision]
+        parities = verification.verify(verification.onnx_runtime(content), sample.images, reference, limits)
         model = Model(
             name=variant.name,
             config=triton_config.to_text(triton_config.model_config(variant, BATCH_PLAN)),

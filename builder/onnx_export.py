@@ -15,6 +15,7 @@ import torch
 from builder.errors import BuilderError
 from builder.resnet import Classifier, fold_batch_norm
 from builder.signature import SIGNATURE, BatchPlan, Signature
+from builder.variants import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,12 +27,21 @@ IR_VERSION = 10
 """The highest file format that ONNX Runtime 1.19 to 1.22 (Triton 24.10 to 25.07) reads."""
 
 
-def export(classifier: Classifier, batch_plan: BatchPlan, signature: Signature = SIGNATURE) -> bytes:
-    """Export the FP32 network with BatchNorm folded, a dynamic batch dimension and its weights inside.
+def export(
+    classifier: Classifier,
+    batch_plan: BatchPlan,
+    precision: Precision = Precision.FP32,
+    signature: Signature = SIGNATURE,
+) -> bytes:
+    """Export the network with BatchNorm folded, a dynamic batch dimension and its weights inside.
+
+    An FP16 graph casts the UINT8 pixels to FP16, normalises and computes in FP16, and casts the logits to FP32: the
+    precision is in the graph, where a strongly typed TensorRT network (all that TensorRT 11 has) must find it.
 
     Args:
         classifier: left as it is; a copy is folded and exported.
         batch_plan: bounds of the batch dimension.
+        precision: of weights and activations.
         signature: names, types and shapes that the graph must have.
 
     Returns:
@@ -41,6 +51,8 @@ def export(classifier: Classifier, batch_plan: BatchPlan, signature: Signature =
         BuilderError: the exporter made something else than was signed.
     """
     folded = fold_batch_norm(copy.deepcopy(classifier).cpu())
+    if precision is Precision.FP16:
+        folded = folded.half()
     # two images, because the exporter takes a dimension of 0 or 1 for a constant
     example = torch.zeros((2, *signature.input.dims), dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=batch_plan.min, max=batch_plan.max)
@@ -61,17 +73,17 @@ def export(classifier: Classifier, batch_plan: BatchPlan, signature: Signature =
     model = program.model_proto
     model.ir_version = min(model.ir_version, IR_VERSION)
     _strip_exporter_notes(model)
-    problems = check(model, signature)
+    problems = check(model, precision, signature)
     if problems:
         raise BuilderError(f"the exported ONNX model is not as signed: {'; '.join(problems)}")
     return model.SerializeToString(deterministic=True)
 
 
-def check(model: onnx.ModelProto, signature: Signature = SIGNATURE) -> list[str]:
+def check(model: onnx.ModelProto, precision: Precision = Precision.FP32, signature: Signature = SIGNATURE) -> list[str]:
     """Say in what a model differs from what Triton's engines can serve; an empty list is good.
 
-    Looks at `onnx.checker`'s full check, IR version, opset, weights outside the file, unfolded BatchNorm, and the
-    names, types and shapes of inputs and outputs.
+    Looks at `onnx.checker`'s full check, IR version, opset, weights outside the file, unfolded BatchNorm, weights
+    in another precision, and the names, types and shapes of inputs and outputs.
     """
     problems = []
     try:
@@ -87,12 +99,25 @@ def check(model: onnx.ModelProto, signature: Signature = SIGNATURE) -> list[str]
         problems.append("weights: expected inside the file, found external data")
     if any(node.op_type == "BatchNormalization" for node in model.graph.node):
         problems.append("BatchNorm: expected folded, found a BatchNormalization node")
+    problems += _wrong_weights(model, precision)
     for tensor, values in ((signature.input, model.graph.input), (signature.output, model.graph.output)):
         expected = (tensor.name, tensor.dtype.removeprefix("TYPE_"), ("batch", *tensor.dims))
         found = [_described(value) for value in values]
         if found != [expected]:
             problems.append(f"tensor: expected {expected}, found {found}")
     return problems
+
+
+def _wrong_weights(model: onnx.ModelProto, precision: Precision) -> list[str]:
+    """Convolutions and matrix products whose weights are not in `precision`; ONNX binds their other tensors to it."""
+    expected = {Precision.FP32: onnx.TensorProto.FLOAT, Precision.FP16: onnx.TensorProto.FLOAT16}[precision]
+    dtypes = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    name_of = onnx.TensorProto.DataType.Name
+    return [
+        f"{node.op_type} {node.name}: expected {name_of(expected)} weights, found {name_of(dtypes[node.input[1]])}"
+        for node in model.graph.node
+        if node.op_type in ("Conv", "Gemm", "MatMul") and dtypes[node.input[1]] != expected
+    ]
 
 
 def _described(value: onnx.ValueInfoProto) -> tuple[str, str, tuple[str | int, ...]]:

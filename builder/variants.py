@@ -42,7 +42,13 @@ class Variant:
     precision: Precision
 
 
-VARIANTS = {variant.name: variant for variant in (Variant("resnet18_onnx", Engine.ONNX_RUNTIME, Precision.FP32),)}
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("resnet18_onnx", Engine.ONNX_RUNTIME, Precision.FP32),
+        Variant("resnet18_onnx_fp16", Engine.ONNX_RUNTIME, Precision.FP16),
+    )
+}
 
 
 def variants_named(names: str) -> tuple[Variant, ...]:

@@ -10,6 +10,7 @@ import pytest
 from builder import checkpoint, onnx_export
 from builder.resnet import Stem
 from builder.signature import BATCH_PLAN
+from builder.variants import Precision
 from builder.verification import reference_logits
 from cifar10 import synthetic_images
 from tests.builder.conftest import write_checkpoint
@@ -55,6 +56,28 @@ def test_export_names_no_path_of_this_machine(exported):
 def test_export_repeats_bit_for_bit(exported):
     classifier, content = exported
     assert onnx_export.export(classifier, BATCH_PLAN) == content
+
+
+def test_an_fp16_graph_computes_in_fp16_and_keeps_its_signature(exported):
+    classifier, _ = exported
+    content = onnx_export.export(classifier, BATCH_PLAN, Precision.FP16)
+    model = onnx.load_from_string(content)
+    dtypes = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(layers) == 21, "20 convolutions and the last layer"
+    assert {dtypes[name] for node in layers for name in node.input[1:]} == {onnx.TensorProto.FLOAT16}
+    assert [node.op_type for node in model.graph.node if "images" in node.input] == ["Cast"]
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    images = synthetic_images(20)
+    (logits,) = session.run(["logits"], {"images": images})
+    reference = reference_logits(classifier, images)
+    assert logits.dtype == np.float32
+    assert 0 < np.abs(logits - reference).max() < 0.02 * np.abs(reference).max(), "rounded, but not wrong"
+
+
+def test_check_finds_a_layer_left_in_fp32(exported):
+    problems = onnx_export.check(onnx.load_from_string(exported[1]), Precision.FP16)
+    assert sum("found FLOAT" in problem for problem in problems) == 21
 
 
 def _broken(content: bytes, how: str) -> onnx.ModelProto:
