@@ -25,8 +25,8 @@ demo: setup  ## Build the repository, serve it with the embedded Triton, measure
 	@$(BUILD)
 	@$(SERVER_PY) -m server --repository $(REPOSITORY) --http-port 0 --grpc-port 0 --metrics-port 0 -- \
 	  bash -eu -c '$(CLIENT) accuracy --model $(MODEL) --repository $(REPOSITORY) --limit $(DEMO_IMAGES) \
-	      --fallback-synthetic --reference $(REPOSITORY)/$(MODEL)/latest; \
-	    $(CLIENT) latency --model $(MODEL) --repository $(REPOSITORY) --batch-size 1 --batch-size 64 --duration 8'
+	      --fallback-synthetic --reference; \
+	    $(CLIENT) latency --model $(MODEL) --repository $(REPOSITORY) --batch-size 1,64 --duration 8'
 	@$(PY) -m cifar10 --or-synthetic --no-download
 
 .PHONY: help
@@ -91,7 +91,7 @@ accuracy: .venv/.ready  ## Accuracy of MODEL on all CIFAR-10 test images.
 
 .PHONY: latency
 latency: .venv/.ready  ## Latency and throughput of MODEL at batch 1, 8 and 64.
-	@$(CLIENT) latency --model $(MODEL) --url $(URL) --repository $(REPOSITORY) --batch-size 1 --batch-size 8 --batch-size 64
+	@$(CLIENT) latency --model $(MODEL) --url $(URL) --repository $(REPOSITORY) --batch-size 1,8,64
 
 ##@ Develop
 .PHONY: test

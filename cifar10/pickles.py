@@ -51,7 +51,8 @@ def decode(files: Sequence[Path]) -> tuple[Images, Labels, str]:
             images.append(batch[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
             labels.append(np.asarray(batch[b"labels"], np.int64))
             advance(1)
-    return np.concatenate(images), np.concatenate(labels), LOSSLESS_NAME
+    # concatenate keeps the planes' order in memory; whoever sends or hashes the images wants them as they are indexed.
+    return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels), LOSSLESS_NAME
 
 
 def _load(file: Path) -> dict[bytes, Any]:

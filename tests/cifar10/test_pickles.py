@@ -6,6 +6,7 @@ import pickle
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from .conftest import Snapshot, pixels, rows, write_parquet
 class Python2Pickler(pickle._Pickler):
     """Writes bytes as Python 2 wrote its strings, which is how the published batches are written."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict[type, object]] = dict(pickle._Pickler.dispatch)
 
     def save_string(self, value: bytes) -> None:
         self.write(pickle.BINSTRING + struct.pack("<i", len(value)) + value)
@@ -60,6 +61,7 @@ def test_training_batches_are_joined_in_order(folder: str, tmp_path: Path, publi
     assert dataset.labels.tolist() == [1, 8, 2, 7, 3, 6, 4, 5, 5, 4]
     assert dataset.labels.dtype == np.int64
     assert dataset.name == "CIFAR-10"
+    assert dataset.images.flags.c_contiguous
 
 
 def test_the_canonical_files_are_preferred_to_parquet(data: Path, publish: Publish) -> None:
@@ -71,7 +73,7 @@ def test_the_canonical_files_are_preferred_to_parquet(data: Path, publish: Publi
 def test_an_incomplete_copy_names_what_is_missing_unless_parquet_can_serve(tmp_path: Path, publish: Publish) -> None:
     for number in (1, 2, 4, 5):
         publish(tmp_path / "cifar-10-batches-py", f"data_batch_{number}", batch(pixels(1), [number]))
-    with pytest.raises(DatasetError, match="incomplete.*data_batch_3"):
+    with pytest.raises(DatasetError, match=r"incomplete.*data_batch_3"):
         load(Split.TRAIN, tmp_path)
     write_parquet(tmp_path / "train.parquet", rows(pixels(1), [6]))
     assert load(Split.TRAIN, tmp_path).labels.tolist() == [6]

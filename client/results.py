@@ -1,0 +1,105 @@
+"""Results as JSON: one file a run, with everything a reader needs to judge it; tables are made from it alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from client.errors import ClientError
+from client.triton import Model
+from console.files import write_atomically
+from console.versions import git_revision, package_versions
+
+SCHEMA = 1
+_PACKAGES = ("tritonclient", "grpcio", "protobuf", "numpy", "scipy")
+
+
+def environment() -> dict[str, Any]:
+    """The machine the client runs on: processor, cores, GPUs, system, package versions, git revision."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "gpus": _gpus(),
+        "system": platform.platform(),
+        "packages": package_versions(_PACKAGES),
+        "git_revision": git_revision(),
+    }
+
+
+def provenance(repository: Path | None, model: Model) -> dict[str, Any] | None:
+    """What the builder recorded beside the model; None where no repository is named or it holds no such file.
+
+    Raises:
+        ClientError: the file is there but is not JSON.
+    """
+    if repository is None:
+        return None
+    path = repository / model.name / model.version / "provenance.json"
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ClientError(f"{path} is not JSON: {error}", "build it again: make build-repo") from None
+
+
+def document(command: str, **content: Any) -> dict[str, Any]:
+    """A result with its environment.
+
+    Args:
+        command: which command measured.
+        content: server, model, data, settings and figures.
+    """
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"schema": SCHEMA, "command": command, "created": now, **content, "environment": environment()}
+
+
+def check_writable(path: Path) -> None:
+    """Fail before a long measurement, not after it.
+
+    Raises:
+        ClientError: `path` cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ClientError(f"cannot write {path}: {error.strerror}", "choose another place: --output FILE") from None
+    if path.is_dir():
+        raise ClientError(f"cannot write {path}: it is a directory", "name a file: --output FILE")
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a result, whole or not at all.
+
+    Raises:
+        OSError: the disk is full or the directory cannot be written.
+    """
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _gpus() -> list[str]:
+    """Name and driver of each GPU of the client's machine, as nvidia-smi tells them."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        result = subprocess.run(  # noqa: S603  a fixed argument list
+            command, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in result.stdout.splitlines() if line.strip()]
