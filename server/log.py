@@ -35,7 +35,7 @@ def failures(log: str) -> list[str]:
 def _first_line(text: str) -> str:
     """A message without the Python stack that Triton appends to it (its log writes line ends as a backslash and n)."""
     text = text.split(r"\n\nAt:")[0].replace(r"\n", " ")
-    return re.sub(r"^(Internal|Invalid argument)( -)?:? ", "", text).replace(r"\'", "'").strip()
+    return re.sub(r"^(Internal|Invalid argument)( -)?:? |TritonModelException: ", "", text).replace(r"\'", "'").strip()
 
 
 def read(path: Path) -> str:

@@ -1,0 +1,127 @@
+"""How the launcher starts, stops and cleans up, with the real tritonserver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support import models
+from tests.support.triton import left_behind, run_server, start_server, wait_for
+
+pytestmark = pytest.mark.triton
+
+
+@pytest.fixture
+def doubler(tmp_path):
+    models.add_doubler(tmp_path)
+    return tmp_path
+
+
+def test_what_this_machine_cannot_serve_is_left_out(served):
+    assert set(served.models) == {"doubler", "classifier", "convolution"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_server_leaves_nothing(doubler, number):
+    with start_server(doubler) as server:
+        with urllib.request.urlopen(f"http://{server.http}/v2/health/ready", timeout=5) as response:
+            assert response.status == 200
+        assert left_behind(server.launcher.pid), "nothing to clean up would prove nothing"
+        os.killpg(server.launcher.pid, number)  # the whole foreground group, as a terminal does
+        assert server.launcher.wait(60) == 0
+        assert left_behind(server.launcher.pid) == []
+        assert not psutil.pid_exists(server.server_pid)
+
+
+def test_a_killed_server_is_reported_and_leaves_nothing(doubler):
+    with start_server(doubler) as server:
+        os.kill(server.server_pid, signal.SIGKILL)
+        assert server.launcher.wait(60) == 1
+        assert "error: Triton was killed by SIGKILL while serving" in server.launcher.stderr.read()
+        wait_for(lambda: not left_behind(server.launcher.pid), 10)
+
+
+def test_a_killed_launcher_takes_the_server_along_and_the_next_one_cleans_up(doubler):
+    with start_server(doubler) as server:
+        server.launcher.kill()
+        server.launcher.wait()
+        wait_for(lambda: not psutil.pid_exists(server.server_pid), 60)
+        assert run_server(f"--repository={doubler}", "--", "true").returncode == 0
+        assert left_behind(server.launcher.pid) == []
+
+
+def test_a_command_runs_beside_the_server_and_its_exit_code_is_returned(doubler, tmp_path):
+    script = "import os, sys; open(sys.argv[1], 'w').write(os.environ['TRITON_URL']); sys.exit(7)"
+    result = run_server(f"--repository={doubler}", "--", sys.executable, "-c", script, str(tmp_path / "url"))
+    assert result.returncode == 7
+    assert (tmp_path / "url").read_text().startswith("127.0.0.1:")
+
+
+def test_a_command_that_does_not_exist(doubler):
+    result = run_server(f"--repository={doubler}", "--", "/no/such/command")
+    assert result.returncode == 1
+    assert "cannot run /no/such/command: No such file or directory" in result.stderr
+
+
+def test_a_corrupt_model_is_refused_with_a_reason(doubler):
+    path = models.add_doubler(doubler, "corrupt")
+    path.write_bytes(path.read_bytes()[:40])
+    result = run_server(f"--repository={doubler}")
+    assert result.returncode == 1
+    assert "corrupt version 1:" in result.stderr
+    assert "Protobuf parsing failed" in result.stderr
+    assert len(result.stderr.splitlines()) <= 3, "the reason, not the log"
+
+
+DISAGREEMENTS = {
+    "name": (models.tensor("input", "z", "TYPE_FP32", [-1]), "input 'z' is configured"),
+    "dtype": (models.tensor("input", "x", "TYPE_INT32", [-1]), "TYPE_INT32, the model has tensor(float)"),
+    "rank": (models.tensor("input", "x", "TYPE_FP32", [-1, 2]), "says [-1, -1, 2], the model has [-1, -1]"),
+    "parameter": (
+        models.tensor("input", "x", "TYPE_FP32", [-1])
+        + 'parameters { key: "execution_mode" value { string_value: "3" } }\n',
+        "parameter execution_mode: expected one of [0, 1], found 3",
+    ),
+}
+
+
+def test_configurations_that_disagree_with_their_model_are_refused(tmp_path):
+    output = models.tensor("output", "y", "TYPE_FP32", [-1])
+    for name, (entry, _) in DISAGREEMENTS.items():
+        config = models.PLATFORM + "max_batch_size: 4\n" + entry + output
+        models.add_doubler(tmp_path, name, config=config)
+    models.add_doubler(tmp_path, "batch", batch=3)
+    result = run_server(f"--repository={tmp_path}")
+    assert result.returncode == 1
+    for name, (_, said) in DISAGREEMENTS.items():
+        assert f"{name} version 1:" in result.stderr
+        assert said in result.stderr
+    assert "the model's batch dimension is fixed to 3" in result.stderr
+
+
+def test_a_busy_port_is_named(doubler):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        result = run_server(f"--repository={doubler}", f"--grpc-port={port}")
+    assert result.returncode == 1
+    assert f"127.0.0.1:{port} (--grpc-port): Address already in use" in result.stderr
+
+
+def test_only_the_wanted_models_are_loaded(repository):
+    with start_server(repository, "--load=doubler") as server:
+        assert server.models == ["doubler"]
+
+
+def test_the_launcher_needs_no_working_directory_of_its_own(doubler, tmp_path, monkeypatch):
+    """A relative repository is found from wherever the launcher starts."""
+    result = run_server("--repository", os.path.relpath(doubler, Path(__file__).parents[2]), "--", "true")
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,112 @@
+"""Tiny ONNX models and the repositories that hold them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from cifar10 import IMAGE_SHAPE
+
+PLATFORM = 'platform: "onnxruntime_onnx"\n'
+
+
+def save(nodes, inputs, outputs, path: Path, initializers=()) -> Path:
+    """Write a graph as ONNX; `inputs` and `outputs` are (name, element type, shape)."""
+    values = [[helper.make_tensor_value_info(*value) for value in values] for values in (inputs, outputs)]
+    graph = helper.make_graph(nodes, "tiny", *values, initializer=list(initializers))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, path)
+    return path
+
+
+def add_model(repository: Path, name: str, config: str) -> Path:
+    """Write config.pbtxt; returns where model.onnx belongs."""
+    directory = repository / name
+    (directory / "1").mkdir(parents=True)
+    (directory / "config.pbtxt").write_text(config)
+    return directory / "1" / "model.onnx"
+
+
+def tensor(kind: str, name: str, dtype: str, dims) -> str:
+    return f'{kind} {{ name: "{name}" data_type: {dtype} dims: {list(dims)} }}\n'
+
+
+def add_doubler(repository: Path, name: str = "doubler", *, config: str = "", batch: str | int = "batch") -> Path:
+    """y = 2 x for FP32 vectors of any length: whoever gets another's answer notices."""
+    text = PLATFORM + "max_batch_size: 16\n" + tensor("input", "x", "TYPE_FP32", [-1])
+    path = add_model(repository, name, config or text + tensor("output", "y", "TYPE_FP32", [-1]) + BATCHING)
+    two = numpy_helper.from_array(np.array(2, np.float32), "two")
+    shape = [batch, "length"]
+    nodes = [helper.make_node("Mul", ["x", "two"], ["y"])]
+    return save(nodes, [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)], path, [two])
+
+
+BATCHING = "dynamic_batching { max_queue_delay_microseconds: 20000 }\n"
+
+
+def add_classifier(repository: Path, name: str = "classifier", *, config: str = "") -> Path:
+    """A network with this project's signature whose class is the first pixel's red value modulo 10."""
+    path = add_model(
+        repository,
+        name,
+        PLATFORM
+        + "max_batch_size: 64\n"
+        + tensor("input", "images", "TYPE_UINT8", IMAGE_SHAPE)
+        + 'output { name: "logits" data_type: TYPE_FP32 dims: [10] label_filename: "labels.txt" }\n'
+        + (config or BATCHING),
+    )
+    (repository / name / "labels.txt").write_text("".join(f"class {index}\n" for index in range(10)))
+    constants = {
+        "axes": np.array([1, 2, 3], np.int64),
+        "ten": np.array(10, np.int64),
+        "classes": np.arange(10, dtype=np.int64).reshape(1, 10),
+        "starts": np.zeros(3, np.int64),
+        "ends": np.ones(3, np.int64),
+        "column": np.array([-1, 1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.INT64),
+        helper.make_node("Slice", ["pixels", "starts", "ends", "axes"], ["corner"]),
+        helper.make_node("Reshape", ["corner", "column"], ["red"]),
+        helper.make_node("Mod", ["red", "ten"], ["class"]),
+        helper.make_node("Equal", ["class", "classes"], ["hit"]),
+        helper.make_node("Cast", ["hit"], ["logits"], to=TensorProto.FLOAT),
+    ]
+    return save(
+        nodes,
+        [("images", TensorProto.UINT8, ["batch", *IMAGE_SHAPE])],
+        [("logits", TensorProto.FLOAT, ["batch", 10])],
+        path,
+        [numpy_helper.from_array(array, key) for key, array in constants.items()],
+    )
+
+
+def add_convolution(repository: Path, name: str = "convolution") -> Path:
+    """A convolution, a ReLU and a mean: arithmetic whose last bits depend on the order of the additions."""
+    path = add_model(
+        repository,
+        name,
+        PLATFORM
+        + "max_batch_size: 64\n"
+        + tensor("input", "x", "TYPE_FP32", [3, 32, 32])
+        + tensor("output", "y", "TYPE_FP32", [16])
+        + BATCHING
+        + "instance_group { kind: KIND_CPU }\n",
+    )
+    weights = np.random.default_rng(0).normal(size=(16, 3, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "weights"], ["features"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["features"], ["positive"]),
+        helper.make_node("ReduceMean", ["positive", "axes"], ["y"], keepdims=0),
+    ]
+    constants = [
+        numpy_helper.from_array(weights, "weights"),
+        numpy_helper.from_array(np.array([2, 3], np.int64), "axes"),
+    ]
+    shapes = ["batch", 3, 32, 32], ["batch", 16]
+    return save(nodes, [("x", TensorProto.FLOAT, shapes[0])], [("y", TensorProto.FLOAT, shapes[1])], path, constants)

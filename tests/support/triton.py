@@ -1,0 +1,104 @@
+"""The real embedded Triton, started as a user starts it, and what must be gone after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SERVER_PYTHON = Path(os.environ.get("SERVER_PYTHON", ROOT / ".venv-server/bin/python"))
+FREE_PORTS = ("--http-port=0", "--grpc-port=0", "--metrics-port=0")
+
+
+@dataclass
+class Served:
+    """A running server.
+
+    Attributes:
+        launcher: the `python -m server` process.
+        server_pid: tritonserver's.
+        grpc: HOST:PORT.
+        http: HOST:PORT.
+        models: the names it serves.
+    """
+
+    launcher: subprocess.Popen[str]
+    server_pid: int
+    grpc: str
+    http: str
+    models: list[str]
+
+
+def require_server() -> None:
+    """Skip, with the reason, where the embedded server's environment has not been made."""
+    if not SERVER_PYTHON.is_file():
+        pytest.skip(f"the embedded server's environment is missing ({SERVER_PYTHON}); `make setup` makes it")
+
+
+def run_server(*options: str, timeout: float = 120, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    """Run the launcher to its end."""
+    require_server()
+    command = [SERVER_PYTHON, "-m", "server", *FREE_PORTS, *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, **kwargs)
+
+
+@contextmanager
+def start_server(repository: Path, *options: str) -> Iterator[Served]:
+    """Serve a repository on free ports; fails the test with the launcher's words if it does not start."""
+    require_server()
+    with tempfile.TemporaryDirectory() as directory:
+        ready = Path(directory) / "ready.json"
+        launcher = subprocess.Popen(
+            [
+                SERVER_PYTHON,
+                "-m",
+                "server",
+                f"--repository={repository}",
+                *FREE_PORTS,
+                f"--ready-file={ready}",
+                *options,
+            ],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            wait_for(lambda: ready.exists() or launcher.poll() is not None, 120)
+            if not ready.exists():
+                pytest.fail(f"the server did not start:\n{launcher.stderr.read()}")
+            content = json.loads(ready.read_text())
+            yield Served(launcher, content["server_pid"], content["grpc"], content["http"], content["models"])
+        finally:
+            launcher.terminate()
+            launcher.wait(60)
+            launcher.stderr.close()
+
+
+def wait_for(condition, seconds: float) -> None:
+    """Poll until `condition()` holds, and fail when it does not within a generous time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"still not so after {seconds} s")
+        time.sleep(0.05)
+
+
+def left_behind(launcher_pid: int) -> list[str]:
+    """Processes, shared-memory regions and directories of a launcher that are still there."""
+    name = f"embedded_triton_{launcher_pid}_"
+    found = [str(path) for root in ("/dev/shm", tempfile.gettempdir()) for path in Path(root).glob(f"{name}*")]
+    for process in psutil.process_iter(["cmdline"]):
+        if any(name in argument for argument in process.info["cmdline"] or ()):
+            found.append(" ".join(process.info["cmdline"]))
+    return found
