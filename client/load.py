@@ -136,7 +136,7 @@ def _work(
 ) -> None:
     try:
         for request in requests[:WARMUP_REQUESTS]:
-            triton.infer(model, request)
+            _timed(triton, model, request, _Worker())
         start.wait()
         number = 0
         while not stop.is_set():

@@ -1,0 +1,172 @@
+"""`python -m client accuracy` against the real Triton, with a classifier whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from tests.client.conftest import ROOT, write_dataset, write_reference
+from tests.support.triton import start_server
+
+pytestmark = pytest.mark.triton
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """200 images, of which the classifier gets 150 right; each batch holds both kinds."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, 200)
+    labels = pixels % 10
+    wrong = rng.permutation(200)[:50]
+    labels[wrong] = (labels[wrong] + 1 + rng.integers(0, 9, 50)) % 10
+    return write_dataset(tmp_path / "cifar", pixels, labels)
+
+
+def test_accuracy_is_exactly_what_the_answers_say(run_client, served, dataset, tmp_path):
+    done = run_client("accuracy", "--model=classifier", f"--url={served.grpc}", f"--data={dataset}", "--batch-size=7",
+                      "--concurrency=5")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "results/accuracy-classifier.json").read_text())
+    interval = binomtest(150, 200).proportion_ci(method="wilson")
+    assert result["accuracy"] == {
+        "count": 150,
+        "total": 200,
+        "value": 0.75,
+        "low": pytest.approx(interval.low),
+        "high": pytest.approx(interval.high),
+    }
+    assert result["data"]["name"] == "CIFAR-10"
+    assert result["server"]["version"] == "2.51.0"
+    assert result["environment"]["packages"]["tritonclient"]
+    assert "75.00 %" in done.stdout
+
+
+def test_limit_takes_the_first_images(run_client, served, dataset, tmp_path):
+    done = run_client("accuracy", "--model=classifier", f"--url={served.grpc}", f"--data={dataset}", "--limit=30",
+                      "--output=a.json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "a.json").read_text())["accuracy"]["total"] == 30
+
+
+def test_synthetic_images_are_compared_with_pytorch_and_never_called_accuracy(run_client, served, tmp_path):
+    reference = write_reference(tmp_path / "reference.npz", np.arange(100), wrong=5)
+    common = ("accuracy", "--model=classifier", f"--url={served.grpc}", f"--reference={reference}")
+    done = run_client(*common, "--synthetic")
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert "SYNTHETIC" in lines[0]
+    assert "SYNTHETIC" in lines[-1]
+    assert "95.00 %" in done.stdout
+    assert "accuracy" not in done.stdout
+    assert json.loads((tmp_path / "results/accuracy-classifier.json").read_text())["accuracy"] is None
+    gated = run_client(*common, "--synthetic", "--min-agreement=0.96")
+    assert gated.returncode == 2
+    assert "95.00 %" in gated.stderr
+
+
+def test_what_the_model_was_made_from_is_recorded(run_client, served, repository, tmp_path):
+    write_reference(repository / "classifier/1/reference.npz", np.arange(20))
+    (repository / "classifier/1/provenance.json").write_text('{"sha256": "abc", "precision": "fp32"}')
+    done = run_client("accuracy", "--model=classifier", f"--url={served.grpc}", "--synthetic", "--reference",
+                      f"--repository={repository}")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "results/accuracy-classifier.json").read_text())["model"]["sha256"] == "abc"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model=typo"], "'typo'"),
+        (["--model=typo"], "hint: it serves: classifier, doubler"),
+        (["--model=classifier", "--version=9"], "version 9 is not found"),
+        (["--model=classifier", "--version=new"], "--version must be a whole number; found 'new'"),
+        (["--model=doubler"], "expected images UINT8 [-1, 32, 32, 3], found x FP32 [-1, -1]"),
+        (["--model=classifier", "--batch-size=65"], "--batch-size 65 is more than the 64 images"),
+        (["--model=classifier", "--batch-size=0"], "a whole number of 1 or more, found '0'"),
+        (["--model=classifier", "--concurrency=-1"], "a whole number of 1 or more, found '-1'"),
+        (["--model=classifier", "--limit=0"], "a whole number of 1 or more, found '0'"),
+        (["--model=classifier", "--timeout=nan"], "seconds, more than 0, found 'nan'"),
+        (["--model=classifier", "--url=http://127.0.0.1:8001"], "HOST:PORT; found 'http://127.0.0.1:8001'"),
+        (["--model=classifier", "--url=127.0.0.1:1"], "no Triton answers at 127.0.0.1:1"),
+        (["--model=classifier", "--data=/no/such"], "/no/such does not exist"),
+        (["--model=classifier", "--output=/proc/results/a.json"], "cannot write /proc/results/a.json"),
+        (["--model=classifier", "--synthetic"], "add --reference"),
+        (["--model=classifier", "--synthetic", "--reference"], "--reference needs a file, or --repository"),
+        (["--model=classifier", "--synthetic", "--reference=/no/such.npz"], "no reference answers at /no/such.npz"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(run_client, served, tmp_path, arguments, said):
+    done = run_client("accuracy", f"--url={served.grpc}", *arguments)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", None])
+def test_a_damaged_reference_names_the_file(run_client, served, tmp_path, content):
+    path = tmp_path / "reference.npz"
+    if content is None:
+        np.savez(path, images=np.zeros((2, 32, 32, 3), np.float32), logits=np.zeros((2, 10), np.float32))
+    else:
+        path.write_bytes(content)
+    done = run_client("accuracy", "--model=classifier", f"--url={served.grpc}", "--synthetic", f"--reference={path}")
+    assert done.returncode == 1
+    assert str(path) in done.stderr
+    assert "hint: build the model again" in done.stderr
+
+
+@pytest.fixture
+def long_run(repository, tmp_path):
+    """A server, and a client in the middle of 20,000 requests."""
+    pixels = np.zeros(20_000, np.int64)
+    data = write_dataset(tmp_path / "cifar", pixels, pixels)
+    with start_server(repository) as server:
+        command = [sys.executable, "-m", "client", "accuracy", "--model=classifier", f"--url={server.grpc}",
+                   f"--data={data}", "--batch-size=1", f"--output={tmp_path / 'a.json'}", "--timeout=20"]  # fmt: skip
+        client = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        try:
+            _wait_for_requests(server)
+            yield server, client
+        finally:
+            client.kill()
+            client.wait()
+            client.stderr.close()
+
+
+def _wait_for_requests(server) -> None:
+    import tritonclient.grpc as grpcclient
+
+    with grpcclient.InferenceServerClient(server.grpc) as client:
+        for _ in range(600):
+            if client.get_inference_statistics("classifier").model_stats[0].inference_count > 50:
+                return
+            time.sleep(0.1)
+    pytest.fail("the client never sent anything")
+
+
+def test_a_server_killed_mid_run_ends_the_client_with_a_clear_error(long_run, tmp_path):
+    server, client = long_run
+    os.kill(server.server_pid, signal.SIGKILL)
+    _, said = client.communicate(timeout=60)
+    assert client.returncode == 1
+    assert "no Triton answers at" in said
+    assert "of 20,000 images; no result was written" in said
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_interrupted_mid_run_leaves_no_file(long_run, tmp_path):
+    _, client = long_run
+    client.send_signal(signal.SIGINT)
+    _, said = client.communicate(timeout=60)
+    assert client.returncode == 130
+    assert "Traceback" not in said
+    assert not (tmp_path / "a.json").exists()
