@@ -53,6 +53,13 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     _add_data(command)
     command.add_argument("--repository", type=Path, default=DEFAULT_REPOSITORY, help="default: %(default)s")
     command.add_argument("--models", default=DEFAULT_MODELS, help="comma-separated (default: %(default)s)")
+    command.add_argument(
+        "--max-queue-size",
+        type=int,
+        default=0,
+        metavar="N",
+        help="requests that may wait in a model's queue before one more is refused (default: no bound; see README)",
+    )
     command.set_defaults(run=build)
 
 
@@ -116,14 +123,19 @@ def build(arguments: argparse.Namespace) -> None:
     from builder import checkpoint
     from builder.build import build as build_models
     from builder.build import verification_sample
+    from builder.errors import BuilderError
     from builder.repository import Repository
     from builder.variants import variants_named
 
+    if arguments.max_queue_size < 0:
+        raise BuilderError(f"--max-queue-size must be 0 or more; found {arguments.max_queue_size}")
     variants = variants_named(arguments.models)
     repository = Repository(arguments.repository)
     source = checkpoint.load(arguments.checkpoint)
     sample = verification_sample(arguments.data)
-    for variant, published, parities in build_models(source, variants, repository, sample):
+    for variant, published, parities in build_models(
+        source, variants, repository, sample, max_queue_size=arguments.max_queue_size
+    ):
         worst = max(parity.max_abs_difference for parity in parities)
         agreement = min(parity.top1_agreement for parity in parities)
         state = "published" if published.changed else "unchanged"

@@ -59,7 +59,12 @@ def verification_sample(data: Path | None, count: int = VERIFICATION_IMAGES) -> 
 
 
 def build(
-    source: Checkpoint, variants: tuple[Variant, ...], repository: Repository, sample: Sample
+    source: Checkpoint,
+    variants: tuple[Variant, ...],
+    repository: Repository,
+    sample: Sample,
+    *,
+    max_queue_size: int = 0,
 ) -> Iterator[tuple[Variant, Published, tuple[verification.Parity, ...]]]:
     """Build and publish models one by one, yielding each as it is published.
 
@@ -76,7 +81,9 @@ def build(
         parities = verification.verify(verification.onnx_runtime(content), sample.images, reference, limits)
         model = Model(
             name=variant.name,
-            config=triton_config.to_text(triton_config.model_config(variant, BATCH_PLAN)),
+            config=triton_config.to_text(
+                triton_config.model_config(variant, BATCH_PLAN, max_queue_size=max_queue_size)
+            ),
             files={triton_config.LABELS_FILE: "".join(f"{name}\n" for name in SIGNATURE.class_names).encode()},
             version_files={
                 variant.engine.model_file: content,

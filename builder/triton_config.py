@@ -10,24 +10,19 @@ from builder.variants import Engine, Variant
 
 LABELS_FILE = "labels.txt"
 
-MAX_QUEUE_DELAY_US = 100
-"""How long a request waits for company, in microseconds: little beside the milliseconds of a batch, enough for
-requests that arrive together."""
-
-MAX_QUEUE_SIZE = 1024
-"""Requests that may wait. One more is refused at once, instead of joining a queue that can only grow while its
-clients time out; four full batches of single images, so ordinary bursts pass."""
-
 _HEADER = "# Written by `python -m builder build`; changes here are lost at the next build.\n"
 
 
-def model_config(variant: Variant, batch_plan: BatchPlan, signature: Signature = SIGNATURE) -> pb.ModelConfig:
+def model_config(
+    variant: Variant, batch_plan: BatchPlan, signature: Signature = SIGNATURE, *, max_queue_size: int = 0
+) -> pb.ModelConfig:
     """Describe a model to Triton, completely: the server may run with `--disable-auto-complete-config`.
 
     Args:
         variant: the model's name and engine.
         batch_plan: `max_batch_size` and the warm-up's sizes.
         signature: tensors and class names.
+        max_queue_size: requests that may wait; one more is refused at once. 0 for no bound.
     """
     return pb.ModelConfig(
         name=variant.name,
@@ -38,7 +33,7 @@ def model_config(variant: Variant, batch_plan: BatchPlan, signature: Signature =
         output=[_output(signature.output)],
         version_policy=pb.ModelVersionPolicy(latest=pb.ModelVersionPolicy.Latest(num_versions=1)),
         instance_group=[_instance_group(variant.engine)],
-        dynamic_batching=_dynamic_batching(),
+        dynamic_batching=_dynamic_batching(max_queue_size),
         model_warmup=[_warmup(size, signature.input) for size in batch_plan.sizes],
     )
 
@@ -73,13 +68,17 @@ def _instance_group(engine: Engine) -> pb.ModelInstanceGroup:
     return pb.ModelInstanceGroup(count=1, kind=kinds[engine])
 
 
-def _dynamic_batching() -> pb.ModelDynamicBatching:
-    policy = pb.ModelQueuePolicy(
-        timeout_action=pb.ModelQueuePolicy.REJECT,
-        max_queue_size=MAX_QUEUE_SIZE,
-        allow_timeout_override=True,
-    )
-    return pb.ModelDynamicBatching(max_queue_delay_microseconds=MAX_QUEUE_DELAY_US, default_queue_policy=policy)
+def _dynamic_batching(max_queue_size: int) -> pb.ModelDynamicBatching:
+    """Dynamic batching without delay: requests that wait while an instance is busy run together.
+
+    Any queue policy takes Triton's batcher off its prefetching path. On the other path a wake-up can be lost, and the
+    next request then waits out the batcher's idle time of 500 ms: measured on Triton 2.51.0 at batch 1, it cut
+    throughput to a third (`benchmarks/queue_policy.py`). So there is one only where the user asks for it.
+    """
+    if not max_queue_size:
+        return pb.ModelDynamicBatching()
+    policy = pb.ModelQueuePolicy(timeout_action=pb.ModelQueuePolicy.REJECT, max_queue_size=max_queue_size)
+    return pb.ModelDynamicBatching(default_queue_policy=policy)
 
 
 def _warmup(size: int, tensor: Tensor) -> pb.ModelWarmup:

@@ -58,14 +58,15 @@ def fetch(directory: Path) -> None:
     try:
         _fetch(ARCHIVE, directory)
     except (OSError, http.client.HTTPException, tarfile.TarError, _WrongContentError) as error:
-        if not existed:
-            with contextlib.suppress(OSError):  # it was never made, or a concurrent process has put something into it
-                directory.rmdir()
         reason = getattr(error, "reason", None) or error  # URLError wraps the error that says what happened
         raise DatasetNotFoundError(
             f"CIFAR-10 is not in {directory}/, and downloading {ARCHIVE.url} failed: {reason}",
             f"set CIFAR10_DIR, or pass --data, to a directory that holds {LAYOUTS}",
         ) from error
+    finally:
+        if not existed:
+            with contextlib.suppress(OSError):  # never made, or not empty: the download succeeded, here or elsewhere
+                directory.rmdir()
 
 
 class _WrongContentError(Exception):

@@ -36,10 +36,16 @@ def test_batches_and_warm_up_follow_the_batch_plan():
     assert [warmup.batch_size for warmup in config.model_warmup] == [1, 4, 12]
 
 
-def test_a_full_queue_refuses(config):
+def test_a_bounded_queue_refuses_what_does_not_fit():
+    config = model_config(VARIANTS["resnet18_onnx"], BATCH_PLAN, max_queue_size=8)
     policy = config.dynamic_batching.default_queue_policy
-    assert policy.max_queue_size > 0, "0 lets the queue grow without bound"
+    assert policy.max_queue_size == 8
     assert policy.timeout_action == policy.REJECT
+
+
+def test_without_a_bound_the_batcher_keeps_its_prefetching_path(config):
+    assert config.HasField("dynamic_batching")
+    assert not config.dynamic_batching.HasField("default_queue_policy")
 
 
 def test_tensors_are_as_signed(config):

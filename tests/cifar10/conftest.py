@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-REAL_DATA = os.environ.get("CIFAR10_DIR")
-"""Read before `isolated` hides it."""
+REAL_DATA = os.environ.get("CIFAR10_DIR") and Path(os.environ["CIFAR10_DIR"]).resolve()
+"""Read before `isolated` hides the variable and changes the directory that it may be relative to."""
 
 Row = tuple[dict[str, object] | None, int | None]
 
@@ -31,7 +31,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def real_data() -> Path:
     if not REAL_DATA:
         pytest.skip("CIFAR10_DIR is not set: it names a directory with the real CIFAR-10")
-    return Path(REAL_DATA)
+    return REAL_DATA
 
 
 def pixels(count: int, seed: int = 0) -> np.ndarray:
