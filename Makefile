@@ -10,12 +10,13 @@ REPOSITORY ?= model_repository
 MODEL ?= resnet18_onnx
 RECIPE ?= best
 URL ?= 127.0.0.1:8001
-DEMO_IMAGES ?= 2000
+RESULTS ?= results
 
 PY := .venv/bin/python
 SERVER_PY := .venv-server/bin/python
 BUILD := $(PY) -m builder build --repository $(REPOSITORY) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(if $(MODELS),--models $(MODELS))
 CLIENT := $(PY) -m client
+measured = --model $(MODEL) --repository $(REPOSITORY) --output $(RESULTS)/$(1)-$(MODEL).json
 COMPOSE := docker compose --file docker/compose.yaml
 
 ##@ Start here
@@ -24,9 +25,8 @@ demo: setup  ## Build the repository, serve it with the embedded Triton, measure
 	@$(PY) -m cifar10 --or-synthetic
 	@$(BUILD)
 	@$(SERVER_PY) -m server --repository $(REPOSITORY) --http-port 0 --grpc-port 0 --metrics-port 0 -- \
-	  bash -eu -c '$(CLIENT) accuracy --model $(MODEL) --repository $(REPOSITORY) --limit $(DEMO_IMAGES) \
-	      --fallback-synthetic --reference; \
-	    $(CLIENT) latency --model $(MODEL) --repository $(REPOSITORY) --batch-size 1,64 --duration 8'
+	  bash -eu -c '$(CLIENT) accuracy $(call measured,accuracy) --fallback-synthetic --reference; \
+	    $(CLIENT) latency $(call measured,latency) --batch-size 1,64 --duration 8'
 	@$(PY) -m cifar10 --or-synthetic --no-download
 
 .PHONY: help
@@ -87,20 +87,16 @@ serve-local: .venv-server/.ready  ## Serve the repository with the embedded Trit
 ##@ Measure (a server must be up)
 .PHONY: accuracy
 accuracy: .venv/.ready  ## Accuracy of MODEL on all CIFAR-10 test images.
-	@$(CLIENT) accuracy --model $(MODEL) --url $(URL) --repository $(REPOSITORY)
+	@$(CLIENT) accuracy $(call measured,accuracy) --url $(URL)
 
 .PHONY: latency
 latency: .venv/.ready  ## Latency and throughput of MODEL at batch 1, 8 and 64.
-	@$(CLIENT) latency --model $(MODEL) --url $(URL) --repository $(REPOSITORY) --batch-size 1,8,64
+	@$(CLIENT) latency $(call measured,latency) --url $(URL) --batch-size 1,8,64
 
 ##@ Develop
 .PHONY: test
 test: setup  ## Run the tests; those with the embedded Triton too.
 	@$(PY) -m pytest
-
-.PHONY: test-gpu
-test-gpu: setup  ## Run the tests that need a GPU.
-	@$(PY) -m pytest -m gpu
 
 .PHONY: lint
 lint: .venv/.ready  ## Check style and types.
@@ -110,5 +106,5 @@ lint: .venv/.ready  ## Check style and types.
 
 .PHONY: clean
 clean:  ## Remove environments, caches, results and built models; data/ and runs/ stay.
-	rm -rf .venv .venv-server .cache .pytest_cache .mypy_cache .ruff_cache results
+	rm -rf .venv .venv-server .cache .pytest_cache .mypy_cache .ruff_cache $(RESULTS)
 	find model_repository -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +

@@ -11,11 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -24,29 +22,11 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from client.images import unlabelled  # noqa: E402  the project is run from its folder, not installed
+from benchmarks.served import embedded_server  # noqa: E402  the project is run from its folder, not installed
+from client.images import unlabelled  # noqa: E402
 from client.load import Load, closed_loop  # noqa: E402
 from client.results import environment  # noqa: E402
 from client.triton import Triton  # noqa: E402
-
-
-@contextmanager
-def embedded_server(repository: Path, model: str):
-    """Start the embedded server and yield its gRPC address."""
-    with tempfile.TemporaryDirectory() as directory:
-        ready = Path(directory) / "ready.json"
-        command = [ROOT / ".venv-server/bin/python", "-m", "server", f"--repository={repository}", f"--load={model}",
-                   "--http-port=0", "--grpc-port=0", "--metrics-port=0", f"--ready-file={ready}"]  # fmt: skip
-        process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
-        try:
-            while not ready.exists():
-                if process.poll() is not None:
-                    sys.exit("the server did not start")
-                time.sleep(0.1)
-            yield json.loads(ready.read_text())["grpc"]
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def in_process(session, images: np.ndarray, batch_size: int, seconds: float) -> float:
@@ -81,7 +61,7 @@ def main() -> None:
     session = onnxruntime.InferenceSession(newest / "model.onnx", options, providers=["CPUExecutionProvider"])
     name, images = unlabelled(None)
     rows = []
-    with embedded_server(arguments.repository, arguments.model) as url, closing(Triton(url, 60)) as triton:
+    with embedded_server(arguments.repository, f"--load={arguments.model}") as url, closing(Triton(url, 60)) as triton:
         model = triton.model(arguments.model)
         load = Load(arguments.batch_size, arguments.concurrency, arguments.seconds)
         for number in range(arguments.rounds):

@@ -72,8 +72,8 @@ def _dynamic_batching(max_queue_size: int) -> pb.ModelDynamicBatching:
     """Dynamic batching without delay: requests that wait while an instance is busy run together.
 
     Any queue policy takes Triton's batcher off its prefetching path. On the other path a wake-up can be lost, and the
-    next request then waits out the batcher's idle time of 500 ms: measured on Triton 2.51.0 at batch 1, it cut
-    throughput to a third (`benchmarks/queue_policy.py`). So there is one only where the user asks for it.
+    next request then waits out the batcher's idle time of 500 ms: on Triton 2.51.0 at batch 1 that cut throughput to
+    less than a third (`benchmarks/queue_policy.py` measures it). So there is one only where the user asks for it.
     """
     if not max_queue_size:
         return pb.ModelDynamicBatching()

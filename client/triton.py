@@ -69,7 +69,7 @@ class Triton:
             )
         self.url = url
         self._timeout = timeout
-        self._client = grpcclient.InferenceServerClient(url)
+        self._client = grpcclient.InferenceServerClient(url, channel_args=_channel_options(url))
         self._output = [grpcclient.InferRequestedOutput(OUTPUT[0])]
         if not self._call(self._client.is_server_ready):
             raise ServerUnreachableError(
@@ -167,6 +167,16 @@ class Triton:
                 f"no Triton answers at {self.url} ({message})", "start one: make serve-local, or make serve"
             )
         return RequestFailedError(message)
+
+
+def _channel_options(url: str) -> list[tuple[str, int]]:
+    """tritonclient's own limits, and no proxy on the way to this machine: gRPC would take https_proxy even there."""
+    options = [
+        ("grpc.max_send_message_length", grpcclient.MAX_GRPC_MESSAGE_SIZE),
+        ("grpc.max_receive_message_length", grpcclient.MAX_GRPC_MESSAGE_SIZE),
+    ]
+    local = url.rpartition(":")[0].strip("[]") in ("localhost", "::1") or url.startswith("127.")
+    return [*options, ("grpc.enable_http_proxy", 0)] if local else options
 
 
 def _described(tensors: list[tuple[str, str, list[int]]]) -> str:

@@ -27,6 +27,7 @@ EXIT_TIMEOUT = 30
 """Seconds Triton gives running requests when it is asked to stop; its own default."""
 
 _BACKENDS = Path(__file__).parent / "backends"
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business on this machine
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -120,7 +121,7 @@ class TritonServer:
     def _answers(self, path: str) -> bool:
         host = "127.0.0.1" if self.ports.host == "0.0.0.0" else self.ports.host  # noqa: S104  compared, not bound
         try:
-            with urllib.request.urlopen(f"http://{host}:{self.ports.http}{path}", timeout=2) as response:
+            with _direct.open(f"http://{host}:{self.ports.http}{path}", timeout=2) as response:
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -55,8 +55,14 @@ def flip_last_byte(file: Path) -> None:
     file.write_bytes(content)
 
 
+def break_header(file: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b"}", b"(", 1))
+
+
 @pytest.mark.parametrize("name", ["images.npy", "labels.npy", "entry.json"])
-@pytest.mark.parametrize("damage", [Path.unlink, truncate, flip_last_byte, lambda file: file.write_bytes(b"")])
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, truncate, flip_last_byte, break_header, lambda file: file.write_bytes(b"")]
+)
 def test_a_damaged_entry_is_rebuilt(damage: Callable[[Path], object], name: str, data: Path) -> None:
     load(Split.TRAIN, data)
     (entry,) = entries(data)
