@@ -6,6 +6,7 @@ import dataclasses
 import io
 import logging
 import pickle
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,9 @@ from cifar10 import Dataset
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "state.pt"
+
+DOWNLOAD_TIMEOUT = 10
+"""Seconds without an answer after which ImageNet weights are given up."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +155,15 @@ def initial_network(recipe: Recipe, *, download: bool = True) -> tuple[torch.nn.
     net = resnet18(recipe.stem)
     if not (recipe.pretrained and download):
         return net, False
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # torch.hub opens the address without one
     try:
         weights = torchvision_models().ResNet18_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True, progress=False)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a hash mismatch is a RuntimeError
         logger.warning("no ImageNet weights (%s): training from scratch", error)
         return net, False
+    finally:
+        socket.setdefaulttimeout(patience)
     fitting = {name: tensor for name, tensor in weights.items() if not name.startswith("fc.")}
     net.load_state_dict(fitting, strict=False)
     return net, True
