@@ -96,7 +96,10 @@ RECIPES = {
             learning_rate=1e-3,
             schedule=Schedule.STEP,
         ),
-        # The most accurate last epoch we know within 100 epochs.
+        # The most accurate last epoch of those tried on held-out training images, 100 epochs each (5,000 of the JPEG
+        # copy, one seed, so differences below 0.5 points mean little): CutMix without label smoothing 92.3 %; CutMix
+        # with smoothing 0.1: 92.0, with batch 256 92.1, with cutout 8 and an average of the weights 92.2, with weight
+        # decay 1e-3 91.4; cutout 12 with smoothing 0.1 instead of CutMix 91.8.
         Recipe(
             name="best",
             stem=Stem.CIFAR,
@@ -107,8 +110,7 @@ RECIPES = {
             schedule=Schedule.LINEAR,
             weight_decay=5e-4,
             warmup=0.1,
-            label_smoothing=0.1,
-            cutout=12,
+            cutmix=0.5,
         ),
     )
 }
