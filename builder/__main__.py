@@ -110,8 +110,8 @@ def train(arguments: argparse.Namespace) -> None:
 def export(arguments: argparse.Namespace) -> None:
     """Write a checkpoint as ONNX, without publishing it."""
     from builder import checkpoint, onnx_export
-    from builder.files import write_atomically
     from builder.signature import BATCH_PLAN
+    from console.files import write_atomically
 
     content = onnx_export.export(checkpoint.load(arguments.checkpoint).classifier(), BATCH_PLAN)
     write_atomically(arguments.output, content)

@@ -6,16 +6,20 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from builder.errors import CheckpointError
-from builder.files import sha256_file, write_atomically
 from builder.resnet import Classifier, Stem, resnet18
+from console.files import sha256_file, write_atomically
 
 ARCHITECTURE = "resnet18"
-FORMAT = "1"
+FORMAT = 1
+
+HEADER = "checkpoint"
+"""The one key of the file's metadata: safetensors writes several in random order, and equal runs would differ."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,8 @@ class Metadata:
     git_revision: str | None
 
     @staticmethod
-    def parse(text: str) -> Metadata:
-        """Read what `json.dumps(dataclasses.asdict(metadata))` wrote."""
-        values = json.loads(text)
+    def parse(values: dict[str, Any]) -> Metadata:
+        """Read what `dataclasses.asdict(metadata)` gave, after its way through JSON."""
         return Metadata(**{**values, "stem": Stem(values["stem"])})
 
 
@@ -94,13 +97,9 @@ def save(path: Path, state: dict[str, Tensor], metadata: Metadata) -> None:
     """
     from safetensors.torch import save as serialize
 
-    header = {
-        "format": FORMAT,
-        "architecture": ARCHITECTURE,
-        "metadata": json.dumps(dataclasses.asdict(metadata)),
-    }
+    header = {"format": FORMAT, "architecture": ARCHITECTURE, "metadata": dataclasses.asdict(metadata)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_atomically(path, serialize(tensors, metadata=header))
+    write_atomically(path, serialize(tensors, metadata={HEADER: json.dumps(header)}))
 
 
 def load(path: Path) -> Checkpoint:
@@ -115,9 +114,9 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(f"no checkpoint at {path}", "train one with: make train RECIPE=best")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
     found = header.get("architecture", "none named")
     if found != ARCHITECTURE or header.get("format") != FORMAT:

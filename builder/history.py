@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from builder.files import write_atomically
+from console.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,14 @@ def write_curves(path: Path, title: str, records: Sequence[EpochRecord]) -> None
     percent = [100 * record.test_accuracy for record in records]
     accuracy.plot(epochs, percent, color="#1f5fa8", marker=marker)
     accuracy.set(xlabel="Epoch", ylabel="Test accuracy (%)")
-    # Left of and below the point: the last point lies in the upper right corner.
+    # Far enough below the last point to stay clear of the curve that leads up to it.
     accuracy.annotate(
-        f"{percent[-1]:.2f} %", (epochs[-1], percent[-1]), textcoords="offset points", xytext=(-4, -16), ha="right"
+        f"{percent[-1]:.2f} %\nafter epoch {epochs[-1]}",
+        (epochs[-1], percent[-1]),
+        textcoords="offset points",
+        xytext=(0, -70),
+        ha="right",
+        arrowprops={"arrowstyle": "-", "color": "0.6"},
     )
     for axes in (loss, accuracy):
         axes.grid(alpha=0.3)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from builder.checkpoint import Metadata
-from builder.training import EVALUATION_BATCH, Images, Trainer
-from cifar10 import CLASS_NAMES, Dataset
+from builder.resnet import Stem
+from cifar10 import CLASS_NAMES
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _TEMPLATE = """# ResNet18 for CIFAR-10, recipe `{recipe}`
@@ -23,8 +22,8 @@ _TEMPLATE = """# ResNet18 for CIFAR-10, recipe `{recipe}`
 | Device | {device}, PyTorch {torch} |
 | Test accuracy | **{accuracy:.2f} %** ({correct:,} of {images:,}), Wilson 95 % interval {low:.2f} - {high:.2f} % |
 
-The accuracy is that of the last epoch, one view an image, no test-time augmentation, and no choice of epoch by the
-test images.
+The accuracy is that of the last epoch's weights as saved (FP16, computed in FP32): one view an image, no test-time
+augmentation, and no choice of epoch by the test images.
 
 ## Accuracy by class
 
@@ -32,46 +31,46 @@ test images.
 
 ## Limits
 
-{dataset} holds 32x32 photographs of ten kinds of things; anything else is still put into one of the ten classes, often
+The images are 32x32 photographs of ten kinds of things; anything else is still put into one of the ten classes, often
 with confidence. Larger images must be scaled down by the caller. The network is a benchmark's subject, not a product.
 """
 
 
-def model_card(trainer: Trainer, metadata: Metadata, test: Dataset) -> str:
-    """Describe a finished run in Markdown."""
+def model_card(
+    metadata: Metadata, device: str, train_images: int, labels: NDArray[np.int64], hits: NDArray[np.bool_]
+) -> str:
+    """Describe a finished run in Markdown.
+
+    Args:
+        metadata: the checkpoint's.
+        device: what trained it.
+        train_images: how many it learnt from.
+        labels: of the test images, [N].
+        hits: which of them the saved network classified correctly, [N].
+    """
     from scipy.stats import binomtest
 
-    predicted = _predictions(trainer)
-    hits = predicted == test.labels
     interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
     rows = ["| class | accuracy | images |", "|---|---|---|"]
     for label, name in enumerate(CLASS_NAMES):
-        of_class = hits[test.labels == label]
-        rows.append(f"| {name} | {100 * of_class.mean():.1f} % | {len(of_class):,} |" if len(of_class) else "")
+        of_class = hits[labels == label]
+        if len(of_class):
+            rows.append(f"| {name} | {100 * of_class.mean():.1f} % | {len(of_class):,} |")
     return _TEMPLATE.format(
         recipe=metadata.recipe,
-        stem="CIFAR (3x3, stride 1, no max-pool)" if metadata.stem.value == "cifar" else "ImageNet",
+        stem="CIFAR (3x3, stride 1, no max-pool)" if metadata.stem is Stem.CIFAR else "ImageNet",
         start="from ImageNet weights" if metadata.pretrained else "from random weights",
         dataset=metadata.dataset,
-        train_images=len(trainer.train),
+        train_images=train_images,
         sha256=metadata.dataset_sha256[:16],
         epochs=metadata.epochs,
         seed=metadata.seed,
-        device=torch.cuda.get_device_name() if trainer.device.type == "cuda" else "CPU",
+        device=device,
         torch=metadata.torch_version,
         accuracy=100 * hits.mean(),
         correct=hits.sum(),
         images=len(hits),
         low=100 * interval.low,
         high=100 * interval.high,
-        classes="\n".join(filter(None, rows)),
+        classes="\n".join(rows),
     )
-
-
-def _predictions(trainer: Trainer) -> NDArray[object]:  # type: ignore[type-var]
-    images: Images = trainer.test
-    classifier = trainer.tested.eval()
-    device = trainer.device
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        parts = [classifier(part).argmax(1).cpu() for part in images.pixels.split(EVALUATION_BATCH)]
-    return torch.cat(parts).numpy()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import BuilderError
-from builder.files import sha256_file, write_atomically
+from console.files import sha256_file, write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -15,14 +15,14 @@ import torch
 from builder import checkpoint
 from builder.environment import git_revision, tool_versions
 from builder.errors import TrainingError
-from builder.files import write_atomically
 from builder.history import write_curves, write_history
 from builder.model_card import model_card
 from builder.recipes import Recipe
 from builder.resnet import Classifier, resnet18
 from builder.torchvision_models import torchvision_models
-from builder.training import Images, Trainer, _plain
+from builder.training import Images, Trainer, _plain, predictions
 from cifar10 import Dataset
+from console.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -103,31 +103,36 @@ class Run:
             raise TrainingError(f"{path} is damaged: {str(error).splitlines()[0]}", "start the run anew") from None
 
     def _save(self, trainer: Trainer, pretrained: bool) -> Path:
-        last = trainer.records[-1]
+        """Leave the run's files; the accuracy they name is that of the weights as saved, in FP16, computed in FP32."""
+        state = {name: _halved(tensor) for name, tensor in trainer.tested.net.state_dict().items()}
+        saved = Classifier(resnet18(self.recipe.stem)).to(trainer.device)
+        saved.net.load_state_dict(state)
+        hits = (predictions(saved, trainer.test) == trainer.test.labels.cpu()).numpy()
         metadata = checkpoint.Metadata(
             stem=self.recipe.stem,
             recipe=self.recipe.name,
             seed=self.seed,
-            epochs=last.epoch,
-            accuracy=last.test_accuracy,
+            epochs=len(trainer.records),
+            accuracy=float(hits.mean()),
             dataset=self.test.name,
             dataset_sha256=self.train.sha256,
             pretrained=pretrained,
             torch_version=torch.__version__,
             git_revision=git_revision(),
         )
+        device = _device_name(trainer.device)
         about = {
             "recipe": _plain(self.recipe),
             "metadata": dataclasses.asdict(metadata),
-            "device": _device_name(trainer.device),
+            "device": device,
             "tools": tool_versions(),
         }
         title = f"ResNet18 ({self.recipe.stem.value} stem), recipe '{self.recipe.name}', {self.test.name}"
         write_history(self.output / "history.json", about, trainer.records)
         write_curves(self.output / "curves.png", title, trainer.records)
-        write_atomically(self.output / "model_card.md", model_card(trainer, metadata, self.test))
+        card = model_card(metadata, device, len(self.train), self.test.labels, hits)
+        write_atomically(self.output / "model_card.md", card)
         path = self.output / "checkpoint.safetensors"
-        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in _state(trainer)}
         checkpoint.save(path, state, metadata)
         (self.output / STATE_FILE).unlink(missing_ok=True)
         return path
@@ -169,8 +174,8 @@ def initial_network(recipe: Recipe, *, download: bool = True) -> tuple[torch.nn.
     return net, True
 
 
-def _state(trainer: Trainer) -> list[tuple[str, torch.Tensor]]:
-    return list(trainer.tested.net.state_dict().items())
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.half() if tensor.is_floating_point() else tensor
 
 
 def _device_name(device: torch.device) -> str:

@@ -204,6 +204,14 @@ class Trainer:
         self.records[:] = [EpochRecord(**record) for record in state["records"]]  # type: ignore[attr-defined]
 
 
+def predictions(classifier: Classifier, images: Images) -> Tensor:
+    """The classes, int64 [N] on the CPU, that a network gives untouched images, one view each, in FP32."""
+    classifier.eval()
+    with torch.inference_mode():
+        parts = [classifier(part).argmax(1).cpu() for part in images.pixels.split(EVALUATION_BATCH)]
+    return torch.cat(parts)
+
+
 def evaluate(classifier: Classifier, images: Images) -> tuple[float, float]:
     """Cross-entropy and top-1 accuracy (0..1) on untouched images, one view each, in the precision of the training."""
     device = images.pixels.device

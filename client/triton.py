@@ -170,7 +170,7 @@ class Triton:
 
 
 def _channel_options(url: str) -> list[tuple[str, int]]:
-    """tritonclient's own limits, and no proxy on the way to this machine: gRPC would take https_proxy even there."""
+    """What tritonclient sets, and no proxy on the way to this machine: gRPC would take https_proxy even there."""
     options = [
         ("grpc.max_send_message_length", grpcclient.MAX_GRPC_MESSAGE_SIZE),
         ("grpc.max_receive_message_length", grpcclient.MAX_GRPC_MESSAGE_SIZE),

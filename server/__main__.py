@@ -138,12 +138,16 @@ def _write_ready_file(path: Path, server: TritonServer, selection: Selection) ->
 
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP end the launcher as Ctrl-C does, so that every way out cleans up."""
+    """Make SIGTERM and SIGHUP end the launcher as Ctrl-C does, so that every way out cleans up.
+
+    A signal that is ignored stays so: that is how `nohup` asks to go on without a terminal.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield
     finally:

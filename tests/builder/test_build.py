@@ -102,7 +102,9 @@ def test_export_writes_a_model_that_runs(builder, checkpoint_file, tmp_path):
 )
 def test_bad_input_is_one_line_and_publishes_nothing(builder, checkpoint_file, tmp_path, arguments, said):
     (tmp_path / "cut.safetensors").write_bytes(checkpoint_file.read_bytes()[:1000])
-    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", {"format": "1", "architecture": "vgg"})
+    save_file(
+        {"a": torch.zeros(1)}, tmp_path / "other.safetensors", {"checkpoint": '{"format": 1, "architecture": "vgg"}'}
+    )
     loaded = checkpoint.load(checkpoint_file)
     loaded.state["fc.weight"] = torch.zeros(10, 256)
     checkpoint.save(tmp_path / "wrong.safetensors", loaded.state, loaded.metadata)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from builder.augmentation import crop_and_flip, cutmix, cutout
+from builder.recipes import RECIPES, Schedule
+from builder.schedule import learning_rate
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_every_crop_is_a_window_of_the_reflected_image_or_its_mirror():
+    image = torch.arange(32 * 32 * 3).reshape(1, 32, 32, 3)
+    padded = functional.pad(image.permute(0, 3, 1, 2).float(), (4,) * 4, mode="reflect").permute(0, 2, 3, 1).long()[0]
+    windows = {
+        tuple(crop.flatten().tolist())
+        for top in range(9)
+        for left in range(9)
+        for window in [padded[top : top + 32, left : left + 32]]
+        for crop in (window, window.flip(1))
+    }
+    crops = crop_and_flip(image.expand(200, -1, -1, -1), 4, generator())
+    found = {tuple(crop.flatten().tolist()) for crop in crops}
+    assert found <= windows
+    assert len(found) > 100, "the crops hardly vary"
+
+
+def test_without_padding_only_flips_remain():
+    images = torch.randint(0, 256, (50, 32, 32, 3), dtype=torch.uint8)
+    for image, crop in zip(images, crop_and_flip(images, 0, generator()), strict=True):
+        assert torch.equal(crop, image) or torch.equal(crop, image.flip(1))
+
+
+def test_cutout_clears_at_most_its_square():
+    cut = cutout(torch.ones(200, 3, 32, 32), 12, generator())
+    cleared = (cut == 0)[:, 0].sum(dim=(1, 2))
+    assert cleared.max() == 144
+    assert cleared.min() < 144, "squares at the border hang over"
+    assert set(cut.unique().tolist()) == {0.0, 1.0}
+
+
+def test_cutmix_mixes_targets_by_the_area_it_pastes():
+    images = torch.arange(16.0)[:, None, None, None].expand(-1, 3, 32, 32).contiguous()
+    targets = torch.eye(16)
+    for seed in range(20):
+        mixed, probabilities = cutmix(images, targets, generator(seed))
+        torch.testing.assert_close(probabilities.sum(1), torch.ones(16))
+        for index in range(16):
+            own = (mixed[index, 0] == index).float().mean()
+            assert probabilities[index, index] == pytest.approx(own.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("schedule", list(Schedule))
+def test_rates_rise_to_the_peak_then_fall(schedule):
+    import dataclasses
+
+    recipe = dataclasses.replace(RECIPES["best"], schedule=schedule, warmup=0.1)
+    rates = [learning_rate(recipe, step, 1000) for step in range(1000)]
+    assert max(rates) == pytest.approx(recipe.learning_rate, rel=0.02)
+    assert rates[:100] == sorted(rates[:100])
+    assert rates[100:] == sorted(rates[100:], reverse=True)
+    assert 0 < rates[-1] <= 0.011 * recipe.learning_rate

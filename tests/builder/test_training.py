@@ -1,0 +1,131 @@
+"""A small training on the CPU: what it leaves, that a seed repeats it, and that an interruption costs nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from builder import checkpoint, run
+from builder.errors import TrainingError
+from builder.recipes import RECIPES, Recipe, recipe_named
+from builder.run import Run, choose_device
+from builder.training import Trainer
+from cifar10 import Dataset, Split
+
+RECIPE = dataclasses.replace(
+    RECIPES["baseline"], pretrained=False, epochs=3, batch_size=32, cutmix=0.5, cutout=8, ema_decay=0.5
+)
+
+
+def dataset(count: int, split: Split) -> Dataset:
+    """Images whose brightness tells the class: learnable in a few updates."""
+    labels = np.arange(count, dtype=np.int64) % 10
+    noise = np.random.default_rng(count).integers(0, 20, (count, 32, 32, 3))
+    images = (noise + 23 * labels[:, None, None, None]).astype(np.uint8)
+    return Dataset(images, labels, "CIFAR-10", "0" * 64, split)
+
+
+def make_run(output, recipe: Recipe = RECIPE, **changes) -> Run:
+    return Run(recipe, dataset(128, Split.TRAIN), dataset(50, Split.TEST), output, device="cpu", **changes)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    make_run(output).execute()
+    return output
+
+
+def test_a_run_leaves_history_curves_card_and_checkpoint(finished):
+    assert sorted(path.name for path in finished.iterdir()) == [
+        "checkpoint.safetensors",
+        "curves.png",
+        "history.json",
+        "model_card.md",
+    ]
+    history = json.loads((finished / "history.json").read_text())
+    assert [epoch["epoch"] for epoch in history["epochs"]] == [1, 2, 3]
+    assert history["epochs"][-1]["train_loss"] < history["epochs"][0]["train_loss"]
+    loaded = checkpoint.load(finished / "checkpoint.safetensors")
+    assert loaded.metadata.accuracy == history["metadata"]["accuracy"]
+    assert f"{100 * loaded.metadata.accuracy:.2f} %" in (finished / "model_card.md").read_text()
+
+
+def test_the_recorded_accuracy_is_that_of_the_file(finished):
+    loaded = checkpoint.load(finished / "checkpoint.safetensors")
+    test = dataset(50, Split.TEST)
+    with torch.inference_mode():
+        predicted = loaded.classifier()(torch.from_numpy(test.images)).argmax(1).numpy()
+    assert loaded.metadata.accuracy == (predicted == test.labels).mean()
+
+
+def test_a_seed_repeats_a_run_and_another_does_not(finished, tmp_path):
+    same = make_run(tmp_path / "same").execute().read_bytes()
+    other = make_run(tmp_path / "other", seed=1).execute().read_bytes()
+    assert same == (finished / "checkpoint.safetensors").read_bytes()
+    assert other != same
+
+
+def test_an_interrupted_run_resumes_to_the_same_bytes(finished, tmp_path, monkeypatch):
+    epoch = Trainer.epoch
+
+    def interrupted(trainer, progress):
+        if len(trainer.records) == 2:
+            raise KeyboardInterrupt
+        return epoch(trainer, progress)
+
+    monkeypatch.setattr(Trainer, "epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_run(tmp_path / "run").execute()
+    assert not (tmp_path / "run/checkpoint.safetensors").exists()
+    monkeypatch.undo()
+    resumed = make_run(tmp_path / "run", resume=True).execute().read_bytes()
+    assert resumed == (finished / "checkpoint.safetensors").read_bytes()
+
+
+def test_resuming_needs_a_state_of_this_very_run(tmp_path):
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        make_run(tmp_path / "none", resume=True).execute()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / run.STATE_FILE).write_bytes(b"not a state")
+    with pytest.raises(TrainingError, match="is damaged"):
+        make_run(tmp_path / "bad", resume=True).execute()
+
+
+def test_resuming_another_recipe_names_both(tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "_save", lambda *_: None)  # leaves the state, as an interruption would
+    make_run(tmp_path / "run", dataclasses.replace(RECIPE, epochs=1)).execute()
+    with pytest.raises(TrainingError, match="cannot resume: the interrupted run has recipe"):
+        make_run(tmp_path / "run", RECIPE, resume=True).execute()
+
+
+def test_a_diverging_run_stops_without_a_checkpoint(tmp_path):
+    wild = dataclasses.replace(RECIPES["best"], stem=RECIPE.stem, epochs=3, batch_size=32, learning_rate=1e20)
+    with pytest.raises(TrainingError, match="the run has diverged"):
+        make_run(tmp_path / "run", wild).execute()
+    assert not (tmp_path / "run/checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"epochs": 0}, "epochs must be 1 or more"), ({"batch_size": 0}, "batch_size"), ({"cutmix": 2}, "cutmix")],
+)
+def test_bad_values_are_refused(change, said):
+    with pytest.raises(TrainingError, match=said):
+        dataclasses.replace(RECIPE, **change)
+
+
+def test_unknown_recipe_lists_those_there_are():
+    with pytest.raises(TrainingError, match="'fast'") as error:
+        recipe_named("fast")
+    assert "baseline, best" in error.value.hint
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_missing_gpu_is_said():
+    with pytest.raises(TrainingError, match="--device cuda"):
+        choose_device("cuda")
