@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import REAL_IMAGES
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,5 +44,5 @@ def test_a_directory_that_was_named_is_never_replaced_silently(locate):
 
 
 def test_real_images_are_called_what_they_are(locate, cifar10_test):
-    done = locate(CIFAR10_DIR=str(Path(os.environ["CIFAR10_DIR"]).resolve()))
+    done = locate(CIFAR10_DIR=str(Path(REAL_IMAGES).resolve()))
     assert done.stderr == f"{cifar10_test.name}: {len(cifar10_test):,} test images\n"
