@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass
 
@@ -64,6 +65,11 @@ class Recipe:
     cutout: int = 0
     cutmix: float = 0.0
     ema_decay: float = 0.0
+
+    def plain(self) -> dict[str, object]:
+        """The fields as JSON can hold them, by name."""
+        values = dataclasses.asdict(self)
+        return {name: value.value if isinstance(value, enum.Enum) else value for name, value in values.items()}
 
     def __post_init__(self) -> None:
         checks = {

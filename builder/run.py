@@ -20,7 +20,7 @@ from builder.model_card import model_card
 from builder.recipes import Recipe
 from builder.resnet import Classifier, resnet18
 from builder.torchvision_models import torchvision_models
-from builder.training import Images, Trainer, _plain, predictions
+from builder.training import Images, Trainer, predictions
 from cifar10 import Dataset
 from console.files import write_atomically
 
@@ -87,7 +87,12 @@ class Run:
 
         with training_progress(self.recipe.epochs, len(trainer.records)) as display:
             while len(trainer.records) < self.recipe.epochs:
-                record = trainer.epoch(display.update)
+                try:
+                    record = trainer.epoch(display.update)
+                except KeyboardInterrupt:
+                    done = len(trainer.records)
+                    logger.info("stopped after %d of %d epochs; --resume goes on there", done, self.recipe.epochs)
+                    raise
                 display.epoch(record, trainer.updates_per_epoch * min(self.recipe.batch_size, len(trainer.train)))
                 buffer = io.BytesIO()
                 torch.save({**trainer.state(), "pretrained": pretrained}, buffer)
@@ -122,7 +127,7 @@ class Run:
         )
         device = _device_name(trainer.device)
         about = {
-            "recipe": _plain(self.recipe),
+            "recipe": self.recipe.plain(),
             "metadata": dataclasses.asdict(metadata),
             "device": device,
             "tools": tool_versions(),

@@ -177,7 +177,7 @@ class Trainer:
     def state(self) -> dict[str, object]:
         """All that is needed to go on from here."""
         return {
-            "recipe": _plain(self.recipe),
+            "recipe": self.recipe.plain(),
             "seed": self.seed,
             "records": [dataclasses.asdict(record) for record in self.records],
             "classifier": self.classifier.state_dict(),
@@ -191,7 +191,7 @@ class Trainer:
         Raises:
             TrainingError: the state is of another recipe or seed.
         """
-        for name, ours in (("recipe", _plain(self.recipe)), ("seed", self.seed)):
+        for name, ours in (("recipe", self.recipe.plain()), ("seed", self.seed)):
             if state[name] != ours:
                 raise TrainingError(
                     f"cannot resume: the interrupted run has {name} {state[name]}, this one {ours}",
@@ -238,9 +238,3 @@ def _optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(groups, lr=recipe.learning_rate)
     fused = next(module.parameters()).is_cuda  # one kernel instead of one a tensor group
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True, fused=fused)
-
-
-def _plain(recipe: Recipe) -> dict[str, object]:
-    """A recipe as JSON-like values: what a checkpoint may hold without code."""
-    values = dataclasses.asdict(recipe)
-    return {name: value.value if hasattr(value, "value") else value for name, value in values.items()}

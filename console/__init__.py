@@ -1,4 +1,4 @@
-"""How every command of this project speaks to a person: errors with hints, exit codes, logging.
+"""What all commands of this project share: errors with hints, exit codes, files that are whole or absent, versions.
 
 Standard library only, so that `server/` (which runs beside another Python's packages) can use it too.
 """

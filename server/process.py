@@ -100,7 +100,7 @@ class TritonServer:
         paths = ["/v2/health/ready", *(f"/v2/models/{model}/ready" for model in self._models)]
         while not all(self._answers(path) for path in paths):
             if self.process.poll() is not None:
-                raise ServerError(self._why("Triton did not start"))
+                raise ServerError(self._why("Triton did not start"), "--verbose shows Triton's whole log")
             if time.monotonic() > deadline:
                 raise ServerError(
                     self._why(f"Triton is not ready after {timeout:.0f} s"), "give it longer: --timeout SECONDS"
@@ -112,7 +112,7 @@ class TritonServer:
         code = self.process.poll()
         if code is not None:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise ServerError(self._why(f"Triton {how} while serving"))
+            raise ServerError(self._why(f"Triton {how} while serving"), "--verbose shows Triton's whole log")
 
     def _why(self, what: str) -> str:
         reasons = log.failures(self.log_text)[-5:]
