@@ -27,6 +27,7 @@ from console.files import write_atomically
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "state.pt"
+STATE_KEYS = {"recipe", "seed", "records", "classifier", "optimizer", "average", "pretrained", "data"}
 
 DOWNLOAD_TIMEOUT = 10
 """Seconds without an answer after which ImageNet weights are given up."""
@@ -95,7 +96,7 @@ class Run:
                     raise
                 display.epoch(record, trainer.updates_per_epoch * min(self.recipe.batch_size, len(trainer.train)))
                 buffer = io.BytesIO()
-                torch.save({**trainer.state(), "pretrained": pretrained}, buffer)
+                torch.save({**trainer.state(), "pretrained": pretrained, "data": self._data}, buffer)
                 write_atomically(self.output / STATE_FILE, buffer.getvalue())
 
     def _saved_state(self) -> dict[str, object]:
@@ -103,9 +104,22 @@ class Run:
         if not path.is_file():
             raise TrainingError(f"nothing to resume: {path} does not exist", "leave --resume out to start the run")
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise TrainingError(f"{path} is damaged: {str(error).splitlines()[0]}", "start the run anew") from None
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError):
+            raise TrainingError(f"{path} is damaged", "leave --resume out to start anew") from None
+        if not isinstance(state, dict) or not state.keys() >= STATE_KEYS:
+            raise TrainingError(f"{path} is not the state of a training run", "leave --resume out to start anew")
+        if state["data"] != self._data:
+            raise TrainingError(
+                f"cannot resume: the interrupted run has training data {state['data']}, this one {self._data}",
+                "repeat the command with its --data, --limit and --holdout, or leave --resume out to start anew",
+            )
+        return state
+
+    @property
+    def _data(self) -> dict[str, object]:
+        """What tells one set of training images from another: a resumed run must go on with its own."""
+        return {"name": self.train.name, "images": len(self.train), "sha256": self.train.sha256}
 
     def _save(self, trainer: Trainer, pretrained: bool) -> Path:
         """Leave the run's files; the accuracy they name is that of the weights as saved, in FP16, computed in FP32."""

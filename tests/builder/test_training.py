@@ -90,10 +90,25 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(finished, tmp_path, monkey
 def test_resuming_needs_a_state_of_this_very_run(tmp_path):
     with pytest.raises(TrainingError, match="nothing to resume"):
         make_run(tmp_path / "none", resume=True).execute()
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / run.STATE_FILE).write_bytes(b"not a state")
-    with pytest.raises(TrainingError, match="is damaged"):
-        make_run(tmp_path / "bad", resume=True).execute()
+    state = tmp_path / run.STATE_FILE
+    for content in (b"not a state", b""):
+        state.write_bytes(content)
+        with pytest.raises(TrainingError, match="is damaged"):
+            make_run(tmp_path, resume=True).execute()
+    for value in ({}, [1]):
+        torch.save(value, state)
+        with pytest.raises(TrainingError, match="not the state of a training run"):
+            make_run(tmp_path, resume=True).execute()
+
+
+def test_resuming_on_other_images_is_refused_and_keeps_the_state(tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "_save", lambda *_: None)  # leaves the state, as an interruption would
+    make_run(tmp_path, dataclasses.replace(RECIPE, epochs=1)).execute()
+    before = (tmp_path / run.STATE_FILE).read_bytes()
+    other = dataclasses.replace(make_run(tmp_path, resume=True), train=dataset(96, Split.TRAIN))
+    with pytest.raises(TrainingError, match=r"cannot resume: .* training data .*128.* 96"):
+        other.execute()
+    assert (tmp_path / run.STATE_FILE).read_bytes() == before
 
 
 def test_resuming_another_recipe_names_both(tmp_path, monkeypatch):
