@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import argparse
-import os
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from client import options
 from console import run
 
-DEFAULT_URL = "127.0.0.1:8001"
+Namespace = argparse.Namespace
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m client`."""
-    top = argparse.ArgumentParser(prog="python -m client", description="Measure a model that Triton serves.")
+    top = argparse.ArgumentParser(prog="python -m client", description="Measure models that Triton serves.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_accuracy(commands.add_parser("accuracy", help="accuracy on the CIFAR-10 test images"))
-    _add_latency(commands.add_parser("latency", help="latency and throughput in a closed loop"))
+    for name, add, text in (
+        ("accuracy", _add_accuracy, "accuracy on the CIFAR-10 test images, models compared image by image"),
+        ("latency", _add_latency, "latency and throughput, by batch size and load, models side by side"),
+        ("end-to-end", _add_end_to_end, "wall time to classify the whole test set, models side by side"),
+        ("perf-analyzer", _add_perf_analyzer, "the same with Triton's perf_analyzer, beside this client"),
+        ("report", _add_report, "HTML, Markdown and CSV from results"),
+    ):
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        add(command)
+        command.set_defaults(run=_command(name))
     return top
 
 
+def _command(name: str) -> Callable[[Namespace], None]:
+    def call(arguments: Namespace) -> None:
+        importlib.import_module(f"client.commands.{name.replace('-', '_')}").main(arguments)
+
+    return call
+
+
 def _add_accuracy(command: argparse.ArgumentParser) -> None:
-    _add_common(command)
-    command.add_argument("--batch-size", type=_whole, default=64, help="images a request (default: %(default)s)")
-    command.add_argument("--concurrency", type=_whole, default=2, help="requests in flight (default: %(default)s)")
-    command.add_argument("--limit", type=_whole, metavar="N", help="the first N test images only")
+    options.add_models(command)
+    options.add_connection(command)
+    _add_pass(command)
     command.add_argument(
         "--reference",
         nargs="?",
@@ -34,68 +49,78 @@ def _add_accuracy(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="compare with PyTorch's answers too (default: those beside the model in --repository)",
     )
-    command.add_argument("--min-agreement", type=_share, default=0.0, metavar="SHARE", help="0..1; exit 2 below it")
+    command.add_argument("--labels-from-server", action="store_true", help="check the server's class names too")
+    gates = command.add_argument_group("gates (exit code 2 when one says no)")
+    gates.add_argument(
+        "--min-agreement", type=options.share, default=0.0, metavar="SHARE",
+        help="0..1, of images with the class of PyTorch and of the first model",
+    )  # fmt: skip
+    gates.add_argument(
+        "--max-accuracy-drop", type=options.points, metavar="POINTS", help="percentage points below the first model"
+    )
     without = command.add_mutually_exclusive_group()
     without.add_argument("--synthetic", action="store_true", help="no dataset: compare with --reference only")
     without.add_argument("--fallback-synthetic", action="store_true", help="the same, where no dataset is found")
-    command.set_defaults(run=_accuracy)
 
 
 def _add_latency(command: argparse.ArgumentParser) -> None:
-    _add_common(command)
-    command.add_argument("--batch-size", type=_wholes, default=[64], metavar="N[,N…]", help="default: 64")
-    command.add_argument("--concurrency", type=_wholes, default=[2], metavar="N[,N…]", help="in flight (default: 2)")
-    command.add_argument("--duration", type=_seconds, default=10, help="seconds a row (default: %(default)s)")
-    command.set_defaults(run=_latency)
+    options.add_models(command)
+    options.add_connection(command)
+    _add_sweep(command)
+    load = command.add_mutually_exclusive_group()
+    load.add_argument(
+        "--concurrency", type=options.wholes, metavar="N[,N…]", help="closed loop: requests in flight (default: 2)"
+    )
+    load.add_argument(
+        "--rate", type=options.rates, metavar="R[,R…]",
+        help="open loop: requests a second; latency counts from when each was due",
+    )  # fmt: skip
+    command.add_argument(
+        "--arrivals", choices=("poisson", "constant"), default="poisson", help="of an open loop (default: %(default)s)"
+    )
+    command.add_argument("--workers", type=options.whole, default=1, help="processes that send (default: %(default)s)")
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
-    url = os.environ.get("TRITON_URL", DEFAULT_URL)
-    command.add_argument("--model", required=True, help="the model's name in Triton")
-    command.add_argument("--version", default="", help="its version (default: the newest that is served)")
-    command.add_argument("--url", default=url, help="HOST:PORT of Triton's gRPC (default: $TRITON_URL or %(default)s)")
-    command.add_argument("--data", type=Path, help="CIFAR-10's directory (default: $CIFAR10_DIR, then data/)")
-    command.add_argument("--repository", type=Path, help="the model repository, to record what the model was made from")
-    command.add_argument("--timeout", type=_seconds, default=60, help="seconds for one request (default: %(default)s)")
-    command.add_argument("--output", type=Path, metavar="FILE", help="default: results/COMMAND-MODEL.json")
+def _add_end_to_end(command: argparse.ArgumentParser) -> None:
+    options.add_models(command)
+    options.add_connection(command)
+    _add_pass(command)
+    command.add_argument(
+        "--rounds", type=options.whole, default=5, help="passes over the images by each model (default: %(default)s)"
+    )
 
 
-def _number(text: str, convert: Callable[[str], float], good: Callable[[float], bool], expected: str) -> float:
-    try:
-        value = convert(text)
-    except ValueError:
-        value = float("nan")
-    if not good(value):
-        raise argparse.ArgumentTypeError(f"expected {expected}, found '{text}'")
-    return value
+def _add_perf_analyzer(command: argparse.ArgumentParser) -> None:
+    options.add_models(command)
+    options.add_connection(command, transport=False)
+    _add_sweep(command)
+    command.add_argument(
+        "--concurrency", type=options.wholes, default=[2], metavar="N[,N…]", help="requests in flight (default: 2)"
+    )
+    command.add_argument("--binary", type=Path, metavar="FILE", help="perf_analyzer (default: on PATH, else .venv-server)")
+    command.add_argument("--docker", action="store_true", help="run it in NVIDIA's SDK container")
 
 
-def _whole(text: str) -> int:
-    return int(_number(text, int, lambda value: value >= 1, "a whole number of 1 or more"))
+def _add_report(command: argparse.ArgumentParser) -> None:
+    command.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="what the other commands wrote")
+    command.add_argument("--run", type=Path, metavar="DIR", help="a training run, for its curves", dest="training")
+    command.add_argument("--output", type=Path, default=Path("results/report"), help="directory (default: %(default)s)")
 
 
-def _wholes(text: str) -> list[int]:
-    return [_whole(part) for part in text.split(",")]
+def _add_pass(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--batch-size", type=options.whole, default=64, help="images a request (default: %(default)s)")
+    command.add_argument("--concurrency", type=options.whole, default=2, help="requests in flight (default: %(default)s)")
+    command.add_argument("--limit", type=options.whole, metavar="N", help="the first N test images only")
 
 
-def _seconds(text: str) -> float:
-    return _number(text, float, lambda value: 0 < value < float("inf"), "seconds, more than 0")
-
-
-def _share(text: str) -> float:
-    return _number(text, float, lambda value: 0 <= value <= 1, "a share of 0 to 1")
-
-
-def _accuracy(arguments: argparse.Namespace) -> None:
-    from client.measure import measure_accuracy
-
-    measure_accuracy(arguments)
-
-
-def _latency(arguments: argparse.Namespace) -> None:
-    from client.measure import measure_latency
-
-    measure_latency(arguments)
+def _add_sweep(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--batch-sizes", type=options.wholes, default=[64], metavar="N[,N…]", help="default: 64")
+    command.add_argument(
+        "--rounds", type=options.whole, default=5, help="windows of each model and load (default: %(default)s)"
+    )
+    command.add_argument(
+        "--duration", type=options.seconds, default=2, help="seconds a window (default: %(default)s)"
+    )
 
 
 if __name__ == "__main__":

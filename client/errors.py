@@ -18,4 +18,8 @@ class RequestRejectedError(ClientError):
 
 
 class RequestFailedError(ClientError):
-    """The server answered a request with an error, or not in time."""
+    """The server answered a request with an error, or with something else than was asked for."""
+
+
+class RequestTimedOutError(RequestFailedError):
+    """No answer came in time."""

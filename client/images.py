@@ -17,7 +17,7 @@ from client.errors import ClientError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from client.triton import Model
+    from client.connection import Model
 
 logger = logging.getLogger(__name__)
 

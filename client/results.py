@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -12,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from client.errors import ClientError
-from client.triton import Model
+from client.connection import Model
 from console.files import write_atomically
 from console.versions import git_revision, package_versions
 
-SCHEMA = 1
+SCHEMA = 2
 _PACKAGES = ("tritonclient", "grpcio", "protobuf", "numpy", "scipy")
 
 
@@ -54,10 +55,37 @@ def document(command: str, **content: Any) -> dict[str, Any]:
 
     Args:
         command: which command measured.
-        content: server, model, data, settings and figures.
+        content: server, models, data, settings and figures.
     """
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    content = _without_nan(content)
     return {"schema": SCHEMA, "command": command, "created": now, **content, "environment": environment()}
+
+
+def default_path(command: str, models: list[str]) -> Path:
+    """Where a result goes that the user gave no name for."""
+    return Path("results") / f"{command}-{'-vs-'.join(models)}.json"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a result.
+
+    Raises:
+        ClientError: the file is missing, is not JSON, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ClientError(f"{path} does not exist", "measure first: make compare") from None
+    except (ValueError, OSError) as error:
+        raise ClientError(f"{path} cannot be read as a result: {error}") from None
+    if not isinstance(content, dict) or "command" not in content:
+        raise ClientError(f"{path} is not a result of this client", "expected a file that `python -m client` wrote")
+    if content.get("schema") != SCHEMA:
+        raise ClientError(
+            f"{path} has schema {content.get('schema')}; this client reads {SCHEMA}", "measure again: make compare"
+        )
+    return content
 
 
 def check_writable(path: Path) -> None:
@@ -103,3 +131,12 @@ def _gpus() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return [line.strip() for line in result.stdout.splitlines() if line.strip()]
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: what is unknown becomes null."""
+    if isinstance(value, dict):
+        return {name: _without_nan(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,50 +6,96 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from client import words
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 def print_accuracy(result: dict[str, Any]) -> None:
-    """Show what `accuracy` measured."""
+    """Show what `accuracy` measured: a column for each model."""
     from rich.table import Table
 
-    model, server = result["model"], result["server"]
-    table = Table(title=f"{model['name']} version {model['version']} on Triton {server['version']} ({server['url']})")
+    models = result["models"]
+    table = Table(title=words.title(result), caption=result["data"]["name"])
     table.add_column("")
-    table.add_column("", justify="right")
-    if accuracy := result["accuracy"]:
-        table.add_row("test images", f"{accuracy['total']:,} ({result['data']['name']})")
-        table.add_row("correct", f"{accuracy['count']:,}")
-        table.add_row("accuracy", f"{100 * accuracy['value']:.2f} %")
-        table.add_row("95 % interval (Wilson)", f"{100 * accuracy['low']:.2f} - {100 * accuracy['high']:.2f} %")
-        table.add_row("throughput", f"{result['images_per_second']:,.0f} images/s")
-    if reference := result["reference"]:
-        table.add_row("synthetic images compared with PyTorch", f"{reference['images']:,}")
-        table.add_row("same class as PyTorch", f"{100 * reference['top1_agreement']:.2f} %")
-        table.add_row("largest logit difference", f"{reference['max_abs_difference']:.1e}")
+    for model in models:
+        table.add_column(f"{model['name']} version {model['version']}", justify="right")
+    for label, cells in words.accuracy_rows(models):
+        table.add_row(label, *cells)
     _print(table)
 
 
 def print_latency(result: dict[str, Any]) -> None:
-    """Show what `latency` measured."""
+    """Show what `latency` measured: client's time, server's time, ratios, and what is doubtful."""
     from rich.table import Table
 
-    model, server, settings = result["model"], result["server"], result["settings"]
-    table = Table(
-        title=f"{model['name']} version {model['version']} on Triton {server['version']} ({server['url']})",
-        caption=f"gRPC, closed loop, {settings['seconds']:g} s a row, {result['data']['name']}; latency in ms",
+    settings = result["settings"]
+    caption = (
+        f"{settings['transport']}, {settings['rounds']} rounds of {settings['duration']:g} s, {result['data']['name']}; "
+        "p50 to p99: the client's latency; queue, compute, outside the server: means a request; all in ms"
     )
-    columns = ("batch", "in flight", "p50", "p90", "p95", "p99", "images/s", "requests", "rejected", "failed")
+    table = Table(title=words.title(result), caption=caption)
+    columns = ("p50", "p90", "p95", "p99", "queue", "compute", "outside", "mean batch", "images/s", "requests")
+    table.add_column("model")
+    table.add_column("batch", justify="right")
+    table.add_column("load", justify="right")
     for column in columns:
         table.add_column(column, justify="right")
     for row in result["rows"]:
-        latency = row["latency_ms"]
-        percentiles = (f"{latency[name]:.2f}" for name in ("p50", "p90", "p95", "p99"))
-        counts = (str(row[name]) for name in ("requests", "rejected", "failed"))
-        rate = f"{row['images_per_second']:,.0f}"
-        table.add_row(str(row["batch_size"]), str(row["concurrency"]), *percentiles, rate, *counts)
+        table.add_row(row["model"], str(row["batch_size"]), words.load(row), *_latency_cells(row))
     _print(table)
+    for ratio in result["ratios"]:
+        _say(
+            f"{ratio['model']} against {ratio['baseline']}, batch {ratio['batch_size']}, {words.load(ratio)}: "
+            f"throughput {words.times(ratio['throughput'])}, median latency {words.times(ratio['p50_speedup'])} faster"
+        )
+    _print_warnings(result)
+
+
+def print_end_to_end(result: dict[str, Any]) -> None:
+    """Show what `end-to-end` measured."""
+    from rich.table import Table
+
+    settings = result["settings"]
+    caption = (
+        f"{settings['transport']}, batch {settings['batch_size']}, {settings['concurrency']} in flight, "
+        f"{settings['rounds']} rounds; {result['data']['name']}"
+    )
+    table = Table(title=f"{result['data']['images']:,} images on {words.title(result)}", caption=caption)
+    for column in ("model", "seconds", "images/s"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for row in result["rows"]:
+        table.add_row(row["model"], words.interval(row["seconds"]), f"{row['images_per_second']:,.0f}")
+    _print(table)
+    for ratio in result["ratios"]:
+        _say(f"{ratio['model']} against {ratio['baseline']}: {words.times(ratio['speedup'])} faster")
+    _print_warnings(result)
+
+
+def print_perf_analyzer(result: dict[str, Any]) -> None:
+    """Show perf_analyzer's figures and this client's, row by row."""
+    from rich.table import Table
+
+    settings = result["settings"]
+    caption = f"gRPC, {result['data']['name']}; perf_analyzer: {settings['binary']}; latency in ms"
+    table = Table(title=words.title(result), caption=caption)
+    for column in ("model", "batch", "in flight", "measured by", "p50", "p90", "p95", "p99", "queue", "compute",
+                   "images/s", "of perf_analyzer's"):  # fmt: skip
+        table.add_column(column, justify="left" if column in ("model", "measured by") else "right")
+    for row in result["rows"]:
+        for name, measured in (("perf_analyzer", row["perf_analyzer"]), ("client", row["client"])):
+            if measured is None:
+                continue
+            latency, server = measured["latency_ms"], measured["server"]
+            figures = (*(latency[key] for key in ("p50", "p90", "p95", "p99")), server["queue_ms"], words.compute(server))
+            share = f"{row['client_share']:.0%}" if name == "client" and row["client_share"] else ""
+            table.add_row(
+                row["model"], str(row["batch_size"]), str(row["concurrency"]), name,
+                *(words.number(figure) for figure in figures), words.rate(measured["images_per_second"]), share,
+            )  # fmt: skip
+    _print(table)
+    _print_warnings(result)
 
 
 @contextmanager
@@ -64,10 +110,35 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]
         yield lambda done: progress.update(task, completed=done)
 
 
+def _latency_cells(row: dict[str, Any]) -> list[str]:
+    latency, server = row["latency_ms"], row["server"]
+    times = [*(latency[name] for name in ("p50", "p90", "p95", "p99")), server["queue_ms"], words.compute(server)]
+    return [
+        *(words.number(time) for time in (*times, row["outside_server_ms"])),
+        words.number(server["mean_batch"]),
+        words.interval(row["images_per_second"]),
+        words.requests(row),
+    ]
+
+
+def _print_warnings(result: dict[str, Any]) -> None:
+    if not result["complete"]:
+        _say(f"INCOMPLETE: {result['stopped_by']}", style="bold red")
+    for warning in result["warnings"]:
+        _say(f"warning: {warning}", style="yellow")
+
+
+def _say(text: str, style: str | None = None) -> None:
+    _console().print(text, style=style, highlight=False, soft_wrap=True)
+
+
 def _print(table: Any) -> None:
+    _console().print(table)
+
+
+def _console() -> Any:
     from rich.console import Console
 
     console = Console()
-    if not console.is_terminal:  # a file or a pipe has no width to fit into
-        console = Console(width=120)
-    console.print(table)
+    # a file or a pipe has no width to fit into
+    return console if console.is_terminal else Console(width=150)

@@ -1,0 +1,94 @@
+"""What the measuring commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from client import results
+from client.connection import Connection, Control, Endpoint, Model, Tls, Transport
+from client.connection.endpoint import DEFAULT_PORT
+from client.errors import ClientError
+
+
+def endpoint(arguments: argparse.Namespace) -> Endpoint:
+    """The server that the options name.
+
+    Raises:
+        ClientError: the address or a certificate is malformed.
+    """
+    transport = Transport(getattr(arguments, "transport", "grpc"))
+    tls = Tls(arguments.tls_ca, arguments.tls_cert, arguments.tls_key) if arguments.tls_ca else None
+    if tls is None and (arguments.tls_cert or arguments.tls_key):
+        raise ClientError("--tls-cert and --tls-key need --tls-ca", "name the authority that signed the server's")
+    url = arguments.url or f"127.0.0.1:{DEFAULT_PORT[transport]}"
+    return Endpoint(url, transport, arguments.timeout, tls, tuple(arguments.header))
+
+
+@contextmanager
+def connected(arguments: argparse.Namespace) -> Iterator[Connection]:
+    """A connection to that server."""
+    with Connection(endpoint(arguments)) as connection:
+        yield connection
+
+
+def models(control: Control, arguments: argparse.Namespace, batch_sizes: list[int]) -> list[Model]:
+    """The models that the options name, or all that are ready, each of this project's signature.
+
+    Raises:
+        ClientError: one is not served, has other tensors, or takes fewer images than a batch.
+    """
+    names = arguments.model or control.ready_models()
+    if not names:
+        raise ClientError(f"the server at {control.endpoint.url} serves no model", "build one: make build-repo")
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ClientError(f"--model {repeated.pop()} is named twice")
+    if arguments.version and len(names) > 1:
+        raise ClientError("--version is for a single --model", "leave it out to compare the newest versions")
+    found = [control.model(name, arguments.version) for name in names]
+    for model in found:
+        for batch_size in batch_sizes:
+            if batch_size > max(model.max_batch_size, 1):
+                raise ClientError(
+                    f"a batch size of {batch_size} is more than the {model.max_batch_size} images that {model.name} takes",
+                    "choose a smaller one",
+                )
+    return found
+
+
+def output(arguments: argparse.Namespace, command: str, found: list[Model]) -> Path:
+    """Where the result goes, checked before the measurement.
+
+    Raises:
+        ClientError: it cannot be written.
+    """
+    path: Path = arguments.output or results.default_path(command, [model.name for model in found])
+    results.check_writable(path)
+    return path
+
+
+def described(model: Model, arguments: argparse.Namespace) -> dict[str, Any]:
+    """A model as results describe it."""
+    source = results.provenance(arguments.repository, model)
+    return {**dataclasses.asdict(model), "sha256": source and source.get("sha256"), "provenance": source}
+
+
+def partial(stopped: BaseException | None) -> dict[str, Any]:
+    """Whether a result is whole, and if not, why."""
+    reason = None if stopped is None else str(stopped) or "interrupted"
+    return {"complete": stopped is None, "stopped_by": reason}
+
+
+def collected(items: Iterator[Any], keep: Callable[[Any], None]) -> BaseException | None:
+    """Keep items until they end, an error comes or the user interrupts; returns what stopped it."""
+    try:
+        for item in items:
+            keep(item)
+    except (ClientError, KeyboardInterrupt) as error:
+        return error
+    return None

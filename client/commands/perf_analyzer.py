@@ -1,0 +1,106 @@
+"""`python -m client perf-analyzer`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from client import doubts, images, latency, perf_analyzer, results, tables, words
+from client.commands import common
+from client.commands.latency import loads
+from client.connection import Control, Model
+from client.errors import ClientError
+from client.loaders import LocalLoader
+from client.perf_analyzer import Binary
+from client.sweep import sweep
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from client.load import Load
+
+logger = logging.getLogger("client")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure with perf_analyzer and, right after each load, with this client."""
+    endpoint = common.endpoint(arguments)
+    if endpoint.headers:
+        raise ClientError("perf_analyzer cannot send headers over gRPC", "leave --header out")
+    with closing(Control(endpoint)) as control, perf_analyzer.located(arguments.binary, docker=arguments.docker) as binary:
+        models = common.models(control, arguments, arguments.batch_sizes)
+        path = common.output(arguments, "perf-analyzer", models)
+        name, pixels = images.unlabelled(arguments.data)
+        server = control.server()
+        rows: list[dict[str, Any]] = []
+        with closing(LocalLoader(endpoint, pixels)) as loader:
+            measure = _measure(arguments, control, loader, models, binary, pixels)
+            stopped = common.collected(measure, rows.append)
+    if not rows:
+        raise stopped or ClientError("nothing was measured")
+    result = results.document(
+        "perf-analyzer",
+        **common.partial(stopped),
+        server=server,
+        data={"name": name},
+        settings={"binary": binary.name, "rounds": arguments.rounds, "duration": arguments.duration},
+        models=[common.described(model, arguments) for model in models],
+        rows=rows,
+        warnings=_warnings(rows),
+    )
+    results.write(path, result)
+    tables.print_perf_analyzer(result)
+    logger.info("wrote %s", path)
+    if stopped is not None:
+        raise stopped
+
+
+def _measure(
+    arguments: argparse.Namespace,
+    control: Control,
+    loader: LocalLoader,
+    models: list[Model],
+    binary: Binary,
+    pixels: NDArray[np.uint8],
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each load and model."""
+    for load in loads(arguments):
+        for model in models:
+            logger.info("%s, batch %d, %d in flight: perf_analyzer", model.name, load.batch_size, load.concurrency)
+            found = perf_analyzer.measure(binary, control.endpoint, model, load, pixels)
+            logger.info("%s, batch %d, %d in flight: this client", model.name, load.batch_size, load.concurrency)
+            yield _row(model, load, found, list(sweep(control, loader, [model], [load], arguments.rounds)))
+
+
+def _row(model: Model, load: Load, found: dict[str, Any], windows: Any) -> dict[str, Any]:
+    try:
+        ours = latency.row(windows)
+    except ValueError:
+        ours = None
+    share = ours and found["images_per_second"] and ours["images_per_second"]["value"] / found["images_per_second"]
+    return {
+        "model": model.name,
+        "batch_size": load.batch_size,
+        "concurrency": load.concurrency,
+        "rate": None,
+        "perf_analyzer": found,
+        "client": ours,
+        "client_share": share,
+    }
+
+
+def _warnings(rows: list[dict[str, Any]]) -> list[str]:
+    warnings = []
+    for row in rows:
+        name = f"{row['model']}, batch {row['batch_size']}, {words.load(row)}"
+        if not row["perf_analyzer"]["stable"]:
+            warnings.append(f"{name}: perf_analyzer found no stable measurement in {perf_analyzer.MAX_TRIALS} windows")
+        if row["client"]:
+            warnings += doubts.of_row(row["client"])
+        else:
+            warnings.append(f"{name}: no request of this client was answered")
+    return warnings

@@ -1,0 +1,7 @@
+"""Talking to Triton: what it says of itself, and images in, logits out, over each of its transports."""
+
+from client.connection.connection import Answer, Connection, Prepared
+from client.connection.control import Control, Model
+from client.connection.endpoint import Endpoint, Tls, Transport
+
+__all__ = ["Answer", "Connection", "Control", "Endpoint", "Model", "Prepared", "Tls", "Transport"]
