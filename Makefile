@@ -11,11 +11,13 @@ MODEL ?= resnet18_onnx
 RECIPE ?= best
 URL ?= 127.0.0.1:8001
 RESULTS ?= results
+ROUNDS ?= 5
 
 PY := .venv/bin/python
 SERVER_PY := .venv-server/bin/python
 BUILD := $(PY) -m builder build --repository $(REPOSITORY) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(if $(MODELS),--models $(MODELS))
 CLIENT := $(PY) -m client
+compared = --repository $(REPOSITORY) --url $(URL) --output $(RESULTS)/compare
 measured = --model $(MODEL) --repository $(REPOSITORY) --output $(RESULTS)/$(1)-$(MODEL).json
 COMPOSE := docker compose --file docker/compose.yaml
 
@@ -26,7 +28,8 @@ demo: setup  ## Build the repository, serve it with the embedded Triton, measure
 	@$(BUILD)
 	@$(SERVER_PY) -m server --repository $(REPOSITORY) --http-port 0 --grpc-port 0 --metrics-port 0 -- \
 	  bash -eu -c '$(CLIENT) accuracy $(call measured,accuracy) --fallback-synthetic --reference; \
-	    $(CLIENT) latency $(call measured,latency) --batch-size 1,64 --duration 8'
+	    $(CLIENT) latency $(call measured,latency) --batch-sizes 1,64 --duration 1.5'
+	@$(CLIENT) report $(RESULTS)/accuracy-$(MODEL).json $(RESULTS)/latency-$(MODEL).json --run builder/checkpoints/best.history.json --output $(RESULTS)/report
 	@$(PY) -m cifar10 --or-synthetic --no-download
 
 .PHONY: help
@@ -53,7 +56,9 @@ setup: .venv/.ready .venv-server/.ready  ## Make both environments; a changed pi
 	@touch $@
 
 # $(1): interpreter, $(2): directory. Made anew, so that a half-made environment or another Python leaves nothing behind.
+# Not through a link: it would empty the environment of whoever owns it.
 define make-venv
+	[ ! -L $(2) ] || { echo "error: $(2) is a link; remove it first" >&2; exit 1; }; \
 	"$(1)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
 	  { echo "error: '$(1)' is not a Python 3.10 to 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 1; }; \
 	"$(1)" -m venv --clear $(2) || \
@@ -91,7 +96,23 @@ accuracy: .venv/.ready  ## Accuracy of MODEL on all CIFAR-10 test images.
 
 .PHONY: latency
 latency: .venv/.ready  ## Latency and throughput of MODEL at batch 1, 8 and 64.
-	@$(CLIENT) latency $(call measured,latency) --url $(URL) --batch-size 1,8,64
+	@$(CLIENT) latency $(call measured,latency) --url $(URL) --batch-sizes 1,8,64
+
+.PHONY: perf
+perf: .venv/.ready .venv-server/.ready  ## Measure MODEL with Triton's perf_analyzer, and with the client beside it.
+	@$(CLIENT) perf-analyzer $(call measured,perf-analyzer) --url $(URL) --batch-sizes 1,8,64
+
+.PHONY: compare
+compare: .venv/.ready  ## Every model the server has ready: accuracy, latency and wall time, side by side, and the report.
+	@$(CLIENT) accuracy $(compared)/accuracy.json
+	@$(CLIENT) end-to-end $(compared)/end-to-end.json --rounds $(ROUNDS)
+	@$(CLIENT) latency $(compared)/latency.json --rounds $(ROUNDS) --batch-sizes 1,8,64 --concurrency 1,4
+	@$(MAKE) --no-print-directory report
+
+.PHONY: report
+report: .venv/.ready  ## Make the report again from the results of `make compare`: HTML, Markdown and CSV.
+	@$(CLIENT) report $(wildcard $(addprefix $(RESULTS)/compare/,accuracy.json end-to-end.json latency.json)) \
+	  --output $(RESULTS)/compare
 
 ##@ Develop
 .PHONY: test

@@ -97,7 +97,9 @@ def _add_perf_analyzer(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--concurrency", type=options.wholes, default=[2], metavar="N[,N…]", help="requests in flight (default: 2)"
     )
-    command.add_argument("--binary", type=Path, metavar="FILE", help="perf_analyzer (default: on PATH, else .venv-server)")
+    command.add_argument(
+        "--binary", type=Path, metavar="FILE", help="perf_analyzer (default: on PATH, else .venv-server)"
+    )
     command.add_argument("--docker", action="store_true", help="run it in NVIDIA's SDK container")
 
 
@@ -109,7 +111,9 @@ def _add_report(command: argparse.ArgumentParser) -> None:
 
 def _add_pass(command: argparse.ArgumentParser) -> None:
     command.add_argument("--batch-size", type=options.whole, default=64, help="images a request (default: %(default)s)")
-    command.add_argument("--concurrency", type=options.whole, default=2, help="requests in flight (default: %(default)s)")
+    command.add_argument(
+        "--concurrency", type=options.whole, default=2, help="requests in flight (default: %(default)s)"
+    )
     command.add_argument("--limit", type=options.whole, metavar="N", help="the first N test images only")
 
 
@@ -118,9 +122,7 @@ def _add_sweep(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rounds", type=options.whole, default=5, help="windows of each model and load (default: %(default)s)"
     )
-    command.add_argument(
-        "--duration", type=options.seconds, default=2, help="seconds a window (default: %(default)s)"
-    )
+    command.add_argument("--duration", type=options.seconds, default=2, help="seconds a window (default: %(default)s)")
 
 
 if __name__ == "__main__":

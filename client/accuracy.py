@@ -36,7 +36,7 @@ class Classification:
     @property
     def classes(self) -> NDArray[np.int64]:
         """The most likely class of each image, [N]."""
-        return self.logits.argmax(axis=1)
+        return np.asarray(self.logits.argmax(axis=1))
 
     @property
     def images_per_second(self) -> float:

@@ -1,4 +1,4 @@
-"""Load on a model: a closed loop keeps a number of requests in flight, an open loop sends at a rate whatever comes back.
+"""Load on a model: a closed loop keeps requests in flight, an open loop sends at a rate whatever comes back.
 
 In an open loop latency counts from the moment at which a request was due, so neither a slow server nor a slow client
 can hide a wait ("coordinated omission").
@@ -6,6 +6,7 @@ can hide a wait ("coordinated omission").
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import itertools
 import threading
@@ -100,12 +101,12 @@ class Record:
     @staticmethod
     def merged(records: list[Record]) -> Record:
         """The records of several processes as one."""
-        columns = [
-            np.concatenate([getattr(record, name) for record in records])
+        columns = {
+            name: np.concatenate([getattr(record, name) for record in records])
             for name in ("due", "sent", "answered", "outcome")
-        ]
-        first = records[0]
-        return Record(*columns, first.begin, first.end, max(record.cpu_seconds for record in records))
+        }
+        busiest = max(record.cpu_seconds for record in records)
+        return dataclasses.replace(records[0], **columns, cpu_seconds=busiest)
 
 
 def make_requests(
@@ -158,20 +159,19 @@ def run(connection: Connection, requests: list[Prepared], load: Load, begin: flo
     if load.concurrency is not None:
         rows = _closed_loop(connection, requests, load.concurrency, lambda: time.perf_counter() < end)
     else:
-        rows = _open_loop(connection, requests, begin + arrival_times(load, seed))
+        rows = _open_loop(connection, requests, begin + arrival_times(load, load.rate or 0, seed))
     used = time.process_time() - cpu
     columns = np.array(rows, np.float64).reshape(-1, 4).T
     return Record(columns[0], columns[1], columns[2], columns[3].astype(np.int8), begin, end, used)
 
 
-def arrival_times(load: Load, seed: int) -> NDArray[np.float64]:
+def arrival_times(load: Load, rate: float, seed: int) -> NDArray[np.float64]:
     """When an open loop sends, in s from its beginning, ascending, all within `load.seconds`."""
-    assert load.rate is not None
     if load.arrivals is Arrivals.CONSTANT:
-        return np.arange(0, load.seconds, 1 / load.rate)
+        return np.asarray(np.arange(0, load.seconds, 1 / rate), np.float64)
     generator = np.random.default_rng(seed)
     # given how many there are, the arrivals of a Poisson process are independent and uniform
-    count = generator.poisson(load.rate * load.seconds)
+    count = generator.poisson(rate * load.seconds)
     return np.sort(generator.uniform(0, load.seconds, count))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LEAD = 0.05
-"""Seconds between agreeing on the beginning of a window and that beginning, so that every process gets there in time."""
+"""Seconds between agreeing on a window's beginning and that beginning, so that every process gets there in time."""
 
 _START_TIMEOUT = 120
 """Seconds a worker process may take to start."""
@@ -63,7 +63,8 @@ class LocalLoader:
 
     def run(self, seed: int, begin: float | None = None) -> Record:
         """See `Loader`; `begin` is the moment other processes begin too."""
-        assert self._load is not None
+        if self._load is None:
+            raise RuntimeError("prepare comes before run")
         begin = begin or time.perf_counter()
         return load_module.run(self._connection, self._requests, self._load, begin, seed)
 
@@ -148,8 +149,7 @@ class ProcessLoader:
 
 def _shares(load: Load, workers: int) -> list[Load]:
     if load.concurrency is None:
-        assert load.rate is not None
-        return [dataclasses.replace(load, rate=load.rate / workers)] * workers
+        return [dataclasses.replace(load, rate=(load.rate or 0) / workers)] * workers
     count = min(workers, load.concurrency)
     sizes = [load.concurrency // count + (number < load.concurrency % count) for number in range(count)]
     return [dataclasses.replace(load, concurrency=size) for size in sizes]

@@ -38,7 +38,9 @@ def add_models(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument("--version", default="", help="of a single model (default: the newest that is served)")
     command.add_argument("--data", type=Path, help="CIFAR-10's directory (default: $CIFAR10_DIR, then data/)")
-    command.add_argument("--repository", type=Path, help="the model repository, to record what the models were made from")
+    command.add_argument(
+        "--repository", type=Path, help="the model repository, to record what the models were made from"
+    )
     command.add_argument("--output", type=Path, metavar="FILE", help="default: results/COMMAND-MODELS.json")
 
 

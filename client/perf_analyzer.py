@@ -57,14 +57,16 @@ class Binary:
 
 @contextmanager
 def located(binary: Path | None, *, docker: bool) -> Iterator[Binary]:
-    """Find perf_analyzer: the one named, the container's, the one on PATH, or that of the embedded server's environment.
+    """Find perf_analyzer: the container's, the one named, on PATH, or in the embedded server's environment.
 
     Raises:
         ClientError: there is none.
     """
     if docker:
         if not shutil.which("docker"):
-            raise ClientError("--docker needs Docker, which is not on PATH", "leave it out to use a local perf_analyzer")
+            raise ClientError(
+                "--docker needs Docker, which is not on PATH", "leave it out to use a local perf_analyzer"
+            )
         yield Binary(("docker",), name=SDK_IMAGE, docker=True)
         return
     if binary is not None:
@@ -105,9 +107,7 @@ def write_input(path: Path, images: NDArray[np.uint8]) -> None:
     path.write_text(json.dumps({"data": data}))
 
 
-def measure(
-    binary: Binary, endpoint: Endpoint, model: Model, load: Load, images: NDArray[np.uint8]
-) -> dict[str, Any]:
+def measure(binary: Binary, endpoint: Endpoint, model: Model, load: Load, images: NDArray[np.uint8]) -> dict[str, Any]:
     """Run perf_analyzer for one load and read what it found.
 
     Args:
@@ -171,7 +171,6 @@ def read(work: Path, load: Load) -> dict[str, Any]:
     """
     try:
         row = rows(work / "report.csv")[0]
-        assert load.concurrency is not None
         if int(row["Concurrency"]) != load.concurrency:
             raise ValueError(f"concurrency {row['Concurrency']} instead of {load.concurrency}")
         latencies = exported_latencies_ms(work / "profile.json")
@@ -224,7 +223,12 @@ def _run(command: list[str], libraries: tuple[Path, ...], limit: float) -> tuple
         environment["LD_LIBRARY_PATH"] = ":".join(path for path in paths if path)
     try:
         process = subprocess.Popen(  # noqa: S603  an argument list, no shell
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            start_new_session=True,
         )
     except OSError as error:
         raise ClientError(f"cannot start {command[0]}: {error.strerror}") from None

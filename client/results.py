@@ -12,8 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from client.errors import ClientError
 from client.connection import Model
+from client.errors import ClientError
 from console.files import write_atomically
 from console.versions import git_revision, package_versions
 

@@ -133,9 +133,7 @@ def paired_accuracy(correct: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> 
     centre = (more - less) / total
     error = math.sqrt(more + less - (more - less) ** 2 / total) / total
     half = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
-    return PairedAccuracy(
-        wins, losses, p_value, Interval((wins - losses) / len(correct), centre - half, centre + half)
-    )
+    return PairedAccuracy(wins, losses, p_value, Interval((wins - losses) / len(correct), centre - half, centre + half))
 
 
 def mean_over_rounds(values: Sequence[float]) -> Interval:

@@ -32,8 +32,8 @@ def print_latency(result: dict[str, Any]) -> None:
 
     settings = result["settings"]
     caption = (
-        f"{settings['transport']}, {settings['rounds']} rounds of {settings['duration']:g} s, {result['data']['name']}; "
-        "p50 to p99: the client's latency; queue, compute, outside the server: means a request; all in ms"
+        f"{settings['transport']}, {settings['rounds']} rounds of {settings['duration']:g} s, {result['data']['name']};"
+        " p50 to p99: client's latency; queue, compute, outside the server: means a request; in ms"
     )
     table = Table(title=words.title(result), caption=caption)
     columns = ("p50", "p90", "p95", "p99", "queue", "compute", "outside", "mean batch", "images/s", "requests")
@@ -88,7 +88,11 @@ def print_perf_analyzer(result: dict[str, Any]) -> None:
             if measured is None:
                 continue
             latency, server = measured["latency_ms"], measured["server"]
-            figures = (*(latency[key] for key in ("p50", "p90", "p95", "p99")), server["queue_ms"], words.compute(server))
+            figures = (
+                *(latency[key] for key in ("p50", "p90", "p95", "p99")),
+                server["queue_ms"],
+                words.compute(server),
+            )
             share = f"{row['client_share']:.0%}" if name == "client" and row["client_share"] else ""
             table.add_row(
                 row["model"], str(row["batch_size"]), str(row["concurrency"]), name,

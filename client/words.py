@@ -11,7 +11,9 @@ def number(value: float | None) -> str:
         return "-"
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 0.01 or not value else f"{value:.2g}"
 
 
 def rate(figure: Any) -> str:
@@ -86,7 +88,11 @@ def accuracy_rows(models: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
         ("accuracy [95 % interval]", scored, lambda model: proportion(model["accuracy"])),
         ("throughput", scored, lambda model: f"{model['images_per_second']:,.0f} images/s"),
         (f"same class as {baseline}", paired, lambda found: proportion(found["top1_agreement"])),
-        ("right where it is wrong / wrong where right", paired, lambda found: f"{found['wins']:,} / {found['losses']:,}"),
+        (
+            "right where it is wrong / wrong where right",
+            paired,
+            lambda found: f"{found['wins']:,} / {found['losses']:,}",
+        ),
         ("accuracy difference in points", paired, lambda found: points(found["difference"])),
         ("exact McNemar p", paired, lambda found: f"{found['p_value']:.3g}"),
         ("largest logit difference", paired, lambda found: f"{found['max_abs_difference']:.1e}"),

@@ -48,9 +48,7 @@ def main(arguments: argparse.Namespace) -> None:
             **common.partial(stopped),
             server=connection.control.server() if stopped is None else None,
             data=_data(dataset),
-            settings={
-                name: getattr(arguments, name) for name in ("batch_size", "concurrency", "limit", "transport")
-            },
+            settings={name: getattr(arguments, name) for name in ("batch_size", "concurrency", "limit", "transport")},
             models=measured,
         )
     results.write(path, result)
@@ -71,7 +69,7 @@ def _measure(
     references: dict[str, images.Reference | None],
 ) -> Any:
     """Yield what was found of each model."""
-    sizes = {"batch_size": arguments.batch_size, "concurrency": arguments.concurrency}
+    sizes: dict[str, Any] = {"batch_size": arguments.batch_size, "concurrency": arguments.concurrency}
     first: Classification | None = None
     for model in models:
         found: dict[str, Any] = {**common.described(model, arguments), "accuracy": None, "paired": None}
@@ -90,7 +88,7 @@ def _measure(
 
 
 def _compared(
-    connection: Connection, model: Model, reference: images.Reference, sizes: dict[str, int]
+    connection: Connection, model: Model, reference: images.Reference, sizes: dict[str, Any]
 ) -> dict[str, Any]:
     answers = accuracy.classify(connection, model, reference.images, **sizes)
     found = statistics.agreement(answers.logits, reference.logits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from client import results
 from client.connection import Connection, Control, Endpoint, Model, Tls, Transport
 from client.connection.endpoint import DEFAULT_PORT
 from client.errors import ClientError
+
+logger = logging.getLogger("client")
 
 
 def endpoint(arguments: argparse.Namespace) -> Endpoint:
@@ -42,9 +45,7 @@ def models(control: Control, arguments: argparse.Namespace, batch_sizes: list[in
     Raises:
         ClientError: one is not served, has other tensors, or takes fewer images than a batch.
     """
-    names = arguments.model or control.ready_models()
-    if not names:
-        raise ClientError(f"the server at {control.endpoint.url} serves no model", "build one: make build-repo")
+    names = arguments.model or _ours(control)
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise ClientError(f"--model {repeated.pop()} is named twice")
@@ -55,10 +56,24 @@ def models(control: Control, arguments: argparse.Namespace, batch_sizes: list[in
         for batch_size in batch_sizes:
             if batch_size > max(model.max_batch_size, 1):
                 raise ClientError(
-                    f"a batch size of {batch_size} is more than the {model.max_batch_size} images that {model.name} takes",
+                    f"a batch of {batch_size} is more than the {model.max_batch_size} images that {model.name} takes",
                     "choose a smaller one",
                 )
     return found
+
+
+def _ours(control: Control) -> list[str]:
+    """The ready models that have this project's signature; the others are named and left out."""
+    names = []
+    for name in control.ready_models():
+        try:
+            control.model(name)
+            names.append(name)
+        except ClientError as error:
+            logger.info("left out: %s", error)
+    if not names:
+        raise ClientError(f"the server at {control.endpoint.url} serves no model of this project", "make build-repo")
+    return names
 
 
 def output(arguments: argparse.Namespace, command: str, found: list[Model]) -> Path:

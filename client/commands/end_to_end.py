@@ -62,7 +62,7 @@ def _measure(
     connection: Connection, models: list[Model], pixels: NDArray[np.uint8], arguments: argparse.Namespace
 ) -> Iterator[tuple[str, float]]:
     """Yield (model, seconds) for each pass; the models' order rotates from round to round."""
-    sizes = {"batch_size": arguments.batch_size, "concurrency": arguments.concurrency}
+    sizes: dict[str, Any] = {"batch_size": arguments.batch_size, "concurrency": arguments.concurrency}
     for model in models:
         accuracy.classify(connection, model, pixels[: 4 * arguments.batch_size], **sizes)  # warm-up
     for number in range(arguments.rounds):

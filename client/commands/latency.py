@@ -7,11 +7,13 @@ import logging
 from contextlib import closing
 from typing import Any
 
+import numpy as np
+
 from client import doubts, images, latency, results, tables
 from client.commands import common
 from client.connection import Control, Model
 from client.errors import ClientError
-from client.load import Arrivals, Load
+from client.load import Arrivals, Load, Outcome
 from client.loaders import Loader, LocalLoader, ProcessLoader
 from client.sweep import Window, sweep
 
@@ -96,10 +98,13 @@ def summarised(windows: list[Window], models: list[Model], rounds: int) -> dict[
 
 
 def _unanswered(windows: list[Window]) -> str:
-    sent = sum(len(window.record.outcome) for window in windows)
-    server = sum(window.server.failed for window in windows)
     names = ", ".join(sorted({window.model.name for window in windows}))
-    return f"{names}, {sent:,} sent, of which the server counts {server:,} as failed or rejected"
+    outcomes = np.concatenate([window.record.outcome for window in windows]) if windows else np.array([])
+    counts = {outcome: int((outcomes == outcome).sum()) for outcome in Outcome}
+    return (
+        f"{names}, {len(outcomes):,} sent: {counts[Outcome.REJECTED]:,} rejected by its queue, "
+        f"{counts[Outcome.TIMED_OUT]:,} timed out, {counts[Outcome.FAILED]:,} failed"
+    )
 
 
 def _begun(arguments: argparse.Namespace) -> Any:

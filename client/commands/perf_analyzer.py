@@ -31,7 +31,10 @@ def main(arguments: argparse.Namespace) -> None:
     endpoint = common.endpoint(arguments)
     if endpoint.headers:
         raise ClientError("perf_analyzer cannot send headers over gRPC", "leave --header out")
-    with closing(Control(endpoint)) as control, perf_analyzer.located(arguments.binary, docker=arguments.docker) as binary:
+    with (
+        closing(Control(endpoint)) as control,
+        perf_analyzer.located(arguments.binary, docker=arguments.docker) as binary,
+    ):
         models = common.models(control, arguments, arguments.batch_sizes)
         path = common.output(arguments, "perf-analyzer", models)
         name, pixels = images.unlabelled(arguments.data)

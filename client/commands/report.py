@@ -47,7 +47,9 @@ def _history(run: Path) -> dict[str, Any]:
     try:
         history = dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise ClientError(f"{path} cannot be read as a training history: {error}", "name a directory under runs/") from None
+        raise ClientError(
+            f"{path} cannot be read as a training history: {error}", "name a directory under runs/"
+        ) from None
     if not history.get("epochs"):
         raise ClientError(f"{path} holds no epoch", "name a directory under runs/")
     return history

@@ -45,7 +45,7 @@ class Answer:
     """
 
     error: ClientError | None
-    _read: Callable[[], NDArray[np.float32]] | None = None
+    _read: Callable[[], NDArray[np.float32]]
 
     def logits(self) -> NDArray[np.float32]:
         """FP32 [N, 10].
@@ -55,7 +55,6 @@ class Answer:
         """
         if self.error is not None:
             raise self.error
-        assert self._read is not None
         return self._read()
 
 

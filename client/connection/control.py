@@ -89,9 +89,7 @@ class Control:
         try:
             metadata = self._asked("get_model_metadata", name, version)
         except RequestFailedError as error:
-            raise ClientError(
-                f"the server at {self.endpoint.url} does not serve it: {error}", self._served()
-            ) from None
+            raise ClientError(f"the server at {self.endpoint.url} does not serve it: {error}", self._served()) from None
         for tensors, expected in ((metadata["inputs"], INPUT), (metadata["outputs"], OUTPUT)):
             found = [(tensor["name"], tensor["datatype"], [int(n) for n in tensor["shape"]]) for tensor in tensors]
             if found != [expected]:

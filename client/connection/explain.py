@@ -29,7 +29,9 @@ def explained(endpoint: Endpoint, status: str, message: str) -> ClientError:
     if status in ("UNAVAILABLE", "CANCELLED"):
         return unreachable(endpoint, message)
     if status in ("UNAUTHENTICATED", "PERMISSION_DENIED", "401", "403"):
-        return ClientError(f"the server at {endpoint.url} refuses: {message}", "credentials go into --header NAME:VALUE")
+        return ClientError(
+            f"the server at {endpoint.url} refuses: {message}", "credentials go into --header NAME:VALUE"
+        )
     return RequestFailedError(message or f"the server answered {status}")
 
 

@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2
 from cifar10 import CLASS_NAMES
 from client.connection import explain
 from client.connection.control import INPUT, OUTPUT, Model, channel_options
-from client.connection.endpoint import Endpoint
+from client.connection.endpoint import Endpoint, Tls
 from client.errors import ClientError, RequestFailedError
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class GrpcTransport:
         if endpoint.tls is None:
             self._channel = grpc.insecure_channel(endpoint.url, options)
         else:
-            self._channel = grpc.secure_channel(endpoint.url, _credentials(endpoint), options)
-        self._infer = self._channel.unary_unary(
+            self._channel = grpc.secure_channel(endpoint.url, _credentials(endpoint.tls), options)
+        self._infer: Any = self._channel.unary_unary(
             _METHOD, request_serializer=None, response_deserializer=service_pb2.ModelInferResponse.FromString
         )
         # HTTP/2 allows lower-case names only
@@ -98,8 +98,6 @@ class GrpcTransport:
             done(None, explain.explained(self._endpoint, code.name, call.details() or ""))
 
 
-def _credentials(endpoint: Endpoint) -> grpc.ChannelCredentials:
-    tls = endpoint.tls
-    assert tls is not None
+def _credentials(tls: Tls) -> grpc.ChannelCredentials:
     key, certificate = (file.read_bytes() if file else None for file in (tls.key, tls.certificate))
     return grpc.ssl_channel_credentials(tls.ca.read_bytes(), key, certificate)

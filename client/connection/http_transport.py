@@ -39,7 +39,7 @@ class HttpTransport:
         self._pool = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="http")
         self._local = threading.local()
 
-    def body(self, model: Model, images: NDArray[np.uint8], slot: None) -> tuple[str, bytes, dict[str, str]]:
+    def body(self, model: Model, images: NDArray[np.uint8], slot: None) -> tuple[str, bytes, dict[str, str]]:  # noqa: ARG002  as GrpcTransport's
         """Path, content and headers of a request."""
         tensor = httpclient.InferInput(INPUT[0], list(images.shape), INPUT[1])
         tensor.set_data_from_numpy(images)
@@ -52,7 +52,7 @@ class HttpTransport:
         """Send a request; `done` gets (content, headers) or the error, on one of the threads."""
         self._pool.submit(self._exchange, body, done)
 
-    def logits(self, response: Any, images: int, slot: None) -> NDArray[np.float32]:
+    def logits(self, response: Any, images: int, slot: None) -> NDArray[np.float32]:  # noqa: ARG002
         """The answer, FP32 [images, 10].
 
         Raises:
@@ -64,10 +64,12 @@ class HttpTransport:
         logits: NDArray[np.float32] | None = result.as_numpy(OUTPUT[0])
         expected = (images, len(CLASS_NAMES))
         if logits is None or logits.shape != expected:
-            raise RequestFailedError(f"expected logits of shape {expected}, found {logits if logits is None else logits.shape}")
+            raise RequestFailedError(
+                f"expected logits of shape {expected}, found {logits if logits is None else logits.shape}"
+            )
         return logits
 
-    def check(self, response: Any, images: int, *, in_slot: bool) -> None:
+    def check(self, response: Any, images: int, *, in_slot: bool) -> None:  # noqa: ARG002
         """See that the answer has the size it should have; cheaper than `logits`.
 
         Raises:

@@ -7,6 +7,7 @@ the client is killed.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ class _SystemMemory:
         except self._library.SharedMemoryException as error:
             raise ClientError(f"cannot create {size:,} bytes of shared memory: {error.__cause__ or error}") from None
 
-    def register(self, control: Control, name: str, region: Any, size: int) -> None:
+    def register(self, control: Control, name: str, region: Any, size: int) -> None:  # noqa: ARG002  as CUDA's
         control.call("register_system_shared_memory", name, f"/{name}", size)
 
     def write(self, region: Any, array: NDArray[Any]) -> None:
@@ -68,7 +69,8 @@ class _CudaMemory:
             from tritonclient.utils import cuda_shared_memory
         except Exception as error:  # noqa: BLE001  the library raises whatever its CUDA bindings raise
             raise ClientError(
-                f"--transport cuda-shm needs CUDA on the client's machine: {error}", "pip install cuda-python, and a GPU"
+                f"--transport cuda-shm needs CUDA on the client's machine: {error}",
+                "pip install cuda-python, and a GPU",
             ) from None
         self._library = cuda_shared_memory
 
@@ -170,10 +172,8 @@ class SharedMemory:
         return region
 
     def _unregister(self, name: str) -> None:
-        try:
+        with contextlib.suppress(ClientError):  # the server has gone, and what was registered with it
             self._control.call(f"unregister_{self._memory.kind}_shared_memory", name)
-        except ClientError:
-            pass  # the server has gone, and what was registered with it
 
     def _remove_remains(self) -> None:
         """Unregister what clients that were killed on this machine have left."""

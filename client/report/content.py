@@ -72,7 +72,8 @@ def report(results: list[dict[str, Any]], training: dict[str, Any] | None = None
         results: what the measuring commands wrote, at least one.
         training: a training run's history, for its curves.
     """
-    sections = [section for result in results if (section := _SECTIONS[result["command"]](result))]
+    results = sorted(results, key=lambda result: list(_SECTIONS).index(result["command"]))
+    sections = [_SECTIONS[result["command"]](result) for result in results]
     if table := grid(results):
         note = "Across a row the engine changes and the precision stays; down a column the precision changes."
         sections.append(Section("Engine and precision", [Table(*table)], note=note))
@@ -130,9 +131,9 @@ def _latency(result: dict[str, Any]) -> Section:
     ]
     columns = ["load", "p50", "p90", "p95", "p99", "queue", "compute", "outside", "mean batch", "images/s", "requests"]
     caption = (
-        f"Times in ms. {settings['transport']}, {settings['rounds']} rounds of {settings['duration']:g} s for each model "
-        f"in turn, {result['data']['name']}. p50 to p99: the client's latency. Queue and compute: Triton's own means a "
-        "request. Outside: the client's mean less the server's. In brackets: 95 % interval over the rounds."
+        f"Times in ms. {settings['transport']}, {settings['rounds']} rounds of {settings['duration']:g} s for each "
+        f"model in turn, {result['data']['name']}. p50 to p99: the client's latency. Queue and compute: Triton's own "
+        "means a request. Outside: the client's mean less the server's. In brackets: 95 % interval over the rounds."
     )
     tables = [Table(columns, table, caption)]
     if result["ratios"]:
@@ -148,7 +149,7 @@ def _latency(result: dict[str, Any]) -> Section:
     shown = [
         ("Throughput, with its 95 % interval", plots.throughput(rows)),
         ("Median latency (full line) and 99th percentile (dashed)", plots.latency(rows)),
-        ("Where a request spends its time, mean in ms", plots.breakdown(rows)),
+        ("Where a request spends its time; labels: batch size x load, mean latency", plots.breakdown(rows)),
     ]
     return Section("Latency and throughput", tables, shown)
 
@@ -156,8 +157,7 @@ def _latency(result: dict[str, Any]) -> Section:
 def _end_to_end(result: dict[str, Any]) -> Section:
     settings = result["settings"]
     rows = [
-        [row["model"], words.interval(row["seconds"]), words.number(row["images_per_second"])]
-        for row in result["rows"]
+        [row["model"], words.interval(row["seconds"]), words.number(row["images_per_second"])] for row in result["rows"]
     ]
     caption = (
         f"{result['data']['images']:,} images ({result['data']['name']}) over {settings['transport']}, batch "
@@ -165,7 +165,9 @@ def _end_to_end(result: dict[str, Any]) -> Section:
     )
     tables = [Table(["model", "seconds", "images/s"], rows, caption)]
     if result["ratios"]:
-        ratios = [[f"{ratio['model']} / {ratio['baseline']}", words.times(ratio["speedup"])] for ratio in result["ratios"]]
+        ratios = [
+            [f"{ratio['model']} / {ratio['baseline']}", words.times(ratio["speedup"])] for ratio in result["ratios"]
+        ]
         tables.append(Table(["models", "times faster"], ratios))
     return Section("End to end", tables)
 
@@ -240,7 +242,7 @@ def _environment(results: list[dict[str, Any]]) -> Section:
 
 _SECTIONS = {
     "accuracy": _accuracy,
-    "latency": _latency,
     "end-to-end": _end_to_end,
+    "latency": _latency,
     "perf-analyzer": _perf_analyzer,
 }

@@ -11,7 +11,7 @@ _PRECISIONS = {"fp32": "FP32", "fp16": "FP16"}
 
 
 def grid(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]], str] | None:
-    """Columns, rows and caption of the 2x2 table of throughputs; None unless all four models were measured side by side.
+    """Columns, rows and caption of the 2x2 table of throughputs; None unless all four were measured side by side.
 
     The load with the most images a second of any model is shown.
     """

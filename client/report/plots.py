@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -39,26 +39,32 @@ def throughput(rows: Sequence[dict[str, Any]]) -> str:
             [0 if rate["low"] is None else rate["value"] - rate["low"] for rate in rates],
             [0 if rate["high"] is None else rate["high"] - rate["value"] for rate in rates],
         ]
-        axes.errorbar([row[axis] for row in series], values, np.maximum(errors, 0), label=label, capsize=3, **_style(number))
+        axes.errorbar(
+            [row[axis] for row in series], values, np.maximum(errors, 0), label=label, capsize=3, **_line_style(number)
+        )
     _load_axis(axes, rows, axis)
     axes.set_ylabel("Images a second")
+    axes.yaxis.set_major_formatter(_plain)
     axes.set_ylim(bottom=0)
     return done()
 
 
 def latency(rows: Sequence[dict[str, Any]]) -> str:
     """p50 and p99 over the load, in ms."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     axes, done = _figure(3.1)
     axis = _axis(rows)
     for number, (label, series) in enumerate(_series(rows, axis)):
         places = [row[axis] for row in series]
-        axes.plot(places, [row["latency_ms"]["p50"] for row in series], label=label, **_style(number))
-        axes.plot(places, [row["latency_ms"]["p99"] for row in series], **{**_style(number), "linestyle": "--"})
+        axes.plot(places, [row["latency_ms"]["p50"] for row in series], label=label, **_line_style(number))
+        axes.plot(places, [row["latency_ms"]["p99"] for row in series], **{**_line_style(number), "linestyle": "--"})
     _load_axis(axes, rows, axis)
     axes.set_ylabel("Latency (ms)")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(_plain)
-    axes.yaxis.set_minor_formatter("")
+    axes.yaxis.set_minor_locator(NullLocator())
     return done()
 
 
@@ -82,7 +88,7 @@ def breakdown(rows: Sequence[dict[str, Any]]) -> str:
     several = len({row["model"] for row in rows}) > 1
     names = [f"{row['model'] + ', ' if several else ''}{row['batch_size']} x {_short(row)}" for row in rows]
     axes.set_yticks(places, [f"{name}\n{words.number(ms)} ms" for name, ms in zip(names, total, strict=True)])
-    axes.set(xlabel="Share of the client's mean latency (%); labels: batch x load", xlim=(0, 100))
+    axes.set(xlabel="Share of the mean latency (%)", xlim=(0, 100))
     axes.grid(visible=False, axis="y")
     return done(legend_columns=3)
 
@@ -98,7 +104,7 @@ def confusion(matrix: Sequence[Sequence[int]]) -> str:
             strength = min(share[row, column] / (100 if row == column else 20), 1)
             axes.add_patch(_square(column, row, color, 0.12 + 0.6 * strength))
             text = f"{share[row, column]:.0f}" if share[row, column] >= 9.95 else f"{share[row, column]:.1f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=7.5)
+            axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=_INK)
     axes.set(xlim=(-0.5, 9.5), ylim=(9.5, -0.5), xlabel="Answer", ylabel="True class")
     axes.set_xticks(range(10), CLASS_NAMES, rotation=45, ha="right")
     axes.set_yticks(range(10), CLASS_NAMES)
@@ -126,13 +132,15 @@ def test_accuracy(epochs: Sequence[dict[str, Any]]) -> str:
 _figures = 0
 
 
-def _figure(height: float) -> tuple[Axes, Any]:
+def _figure(height: float) -> tuple[Axes, Callable[..., str]]:
     """Axes on a figure 5 inches wide, and a function that turns it into SVG."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    style = {name: _INK for name in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")}
+    style: dict[Any, Any] = dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK
+    )
     style |= {"svg.fonttype": "none", "font.size": 10, "font.family": "sans-serif", "legend.frameon": False}
     with rc_context(style):
         figure = Figure(figsize=(5, height), layout="constrained")
@@ -156,16 +164,17 @@ def _figure(height: float) -> tuple[Axes, Any]:
 
 def _embeddable(svg: str) -> str:
     """Only the <svg> element; the page's ink; identifiers that no other plot on the page has."""
-    global _figures  # noqa: PLW0603  any number that differs from plot to plot will do
+    global _figures
     _figures += 1
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = svg.replace(_INK, "currentColor")
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>p{_figures}-", svg)
-    return re.sub(r'<svg ([^>]*?)width="[^"]*" ?', r"<svg \1", re.sub(r'(<svg [^>]*?)height="[^"]*" ?', r"\1", svg, count=1), count=1)
+    opening = re.sub(r' (width|height)="[^"]*"', "", svg[: svg.index(">")])  # the page gives it its size
+    return opening + svg[svg.index(">") :]
 
 
-def _style(number: int) -> dict[str, Any]:
+def _line_style(number: int) -> dict[str, Any]:
     return {"color": _COLORS[number % 6], "marker": _MARKERS[number % 6], "markersize": 5, "linewidth": 1.6}
 
 
@@ -204,8 +213,8 @@ def _load_axis(axes: Axes, rows: Sequence[dict[str, Any]], axis: str) -> None:
     axes.set_xlabel(_AXIS_NAMES[axis])
 
 
-def _plain(value: float, _: int) -> str:
-    return f"{value:g}"
+def _plain(value: float, _: float) -> str:
+    return f"{value:,g}" if value < 1e6 else f"{value:,.0f}"
 
 
 def _short(row: dict[str, Any]) -> str:

@@ -39,7 +39,9 @@ def _accuracy(result: dict[str, Any]) -> list[str]:
         difference = words.points(paired["difference"])
         if paired["p_value"] < SIGNIFICANT:
             change = "more" if paired["difference"]["value"] > 0 else "less"
-            judged = f"{change} accurate than {first['name']}: {difference} points (McNemar p = {paired['p_value']:.2g})"
+            judged = (
+                f"{change} accurate than {first['name']}: {difference} points (McNemar p = {paired['p_value']:.2g})"
+            )
         else:
             judged = f"not measurably different in accuracy: {difference} points (McNemar p = {paired['p_value']:.2g})"
         sentences.append(f"{model['name']} is {judged}.")

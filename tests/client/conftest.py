@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cifar10 import CLASS_NAMES
 from tests.support import models
 from tests.support.triton import Served, start_server
 
@@ -19,6 +20,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.mktemp("repository")
     models.add_classifier(path)
     models.add_doubler(path)
+    models.add_classifier(path, "ninths", modulus=9, labels=CLASS_NAMES[::-1])
     return path
 
 
@@ -68,3 +70,12 @@ def write_reference(path: Path, pixels: np.ndarray, *, wrong: int = 0) -> Path:
     classes[:wrong] = (classes[:wrong] + 1) % 10
     np.savez(path, images=images, logits=np.eye(10, dtype=np.float32)[classes])
     return path
+
+
+def regions(served: Served) -> list[str]:
+    """Shared memory of clients that is still there: registered with the server, or in the system."""
+    import tritonclient.grpc as grpcclient
+
+    with grpcclient.InferenceServerClient(served.grpc) as client:
+        registered = client.get_system_shared_memory_status(as_json=True).get("regions", {})
+    return [*registered, *(path.name for path in Path("/dev/shm").glob("triton_client_*"))]

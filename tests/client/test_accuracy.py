@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from tests.client.conftest import ROOT, write_dataset, write_reference
+from cifar10 import Split, load
+from tests.client.conftest import ROOT, regions, write_dataset, write_reference
 from tests.support.triton import start_server
 
 pytestmark = pytest.mark.triton
@@ -36,7 +37,8 @@ def test_accuracy_is_exactly_what_the_answers_say(run_client, served, dataset, t
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "results/accuracy-classifier.json").read_text())
     interval = binomtest(150, 200).proportion_ci(method="wilson")
-    assert result["accuracy"] == {
+    (model,) = result["models"]
+    assert model["accuracy"] == {
         "count": 150,
         "total": 200,
         "value": 0.75,
@@ -49,11 +51,70 @@ def test_accuracy_is_exactly_what_the_answers_say(run_client, served, dataset, t
     assert "75.00 %" in done.stdout
 
 
+def test_two_models_are_compared_image_by_image(run_client, served, dataset, tmp_path):
+    done = run_client("accuracy", "--model=classifier", "--model=ninths", f"--url={served.grpc}", f"--data={dataset}")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "results/accuracy-classifier-vs-ninths.json").read_text())
+    images = load(Split.TEST, dataset)
+    red, labels = images.images[:, 0, 0, 0].astype(int), images.labels
+    first, second = red % 10 == labels, red % 9 == labels
+    paired = result["models"][1]["paired"]
+    assert (paired["wins"], paired["losses"]) == ((second & ~first).sum(), (first & ~second).sum())
+    assert paired["p_value"] == pytest.approx(binomtest(paired["wins"], paired["wins"] + paired["losses"]).pvalue)
+    assert paired["top1_agreement"]["count"] == (red % 10 == red % 9).sum()
+    assert paired["difference"]["value"] == pytest.approx(second.mean() - first.mean())
+    assert paired["difference"]["low"] < second.mean() - first.mean() < paired["difference"]["high"] < 0
+    confusion = np.array(result["models"][1]["confusion"])
+    expected = np.zeros((10, 10), int)
+    np.add.at(expected, (labels, red % 9), 1)
+    assert (confusion == expected).all()
+
+
+@pytest.mark.parametrize(("gate", "code"), [("--max-accuracy-drop=5", 2), ("--max-accuracy-drop=99", 0),
+                                            ("--min-agreement=0.99", 2)])  # fmt: skip
+def test_gates_hold_models_against_the_first(run_client, served, dataset, tmp_path, gate, code):
+    done = run_client("accuracy", "--model=classifier", "--model=ninths", f"--url={served.grpc}", f"--data={dataset}",
+                      gate)  # fmt: skip
+    assert done.returncode == code
+    assert ("ninths" in done.stderr.splitlines()[-1] and gate.split("=")[0] in done.stderr) == (code == 2)
+    assert (tmp_path / "results/accuracy-classifier-vs-ninths.json").exists()
+
+
+def test_without_a_name_all_models_of_the_project_are_measured(run_client, served, dataset, tmp_path):
+    done = run_client("accuracy", f"--url={served.grpc}", f"--data={dataset}", "--output=a.json")
+    assert done.returncode == 0, done.stderr
+    assert "left out: model 'doubler' is not one of this project's" in done.stderr
+    models = json.loads((tmp_path / "a.json").read_text())["models"]
+    assert [model["name"] for model in models] == ["classifier", "ninths"]
+
+
+@pytest.mark.parametrize(("model", "said"), [("classifier", ""), ("ninths", "0 is 'truck' instead of 'airplane'")])
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+def test_class_names_of_the_server_are_checked(run_client, served, dataset, transport, model, said):
+    url = served.http if transport == "http" else served.grpc
+    done = run_client("accuracy", f"--model={model}", f"--url={url}", f"--data={dataset}", "--labels-from-server",
+                      f"--transport={transport}")  # fmt: skip
+    assert done.returncode == (1 if said else 0), done.stderr
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("transport", ["http", "system-shm"])
+def test_every_transport_gives_the_same_answers_and_leaves_nothing(run_client, served, dataset, tmp_path, transport):
+    url = served.http if transport == "http" else served.grpc
+    for name, address in (("grpc", served.grpc), (transport, url)):
+        done = run_client("accuracy", "--model=ninths", f"--url={address}", f"--data={dataset}", "--batch-size=7",
+                          "--concurrency=5", f"--transport={name}", f"--output={name}.json")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    one, other = (json.loads((tmp_path / f"{name}.json").read_text())["models"][0] for name in ("grpc", transport))
+    assert one["confusion"] == other["confusion"]
+    assert not regions(served)
+
+
 def test_limit_takes_the_first_images(run_client, served, dataset, tmp_path):
     done = run_client("accuracy", "--model=classifier", f"--url={served.grpc}", f"--data={dataset}", "--limit=30",
                       "--output=a.json")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "a.json").read_text())["accuracy"]["total"] == 30
+    assert json.loads((tmp_path / "a.json").read_text())["models"][0]["accuracy"]["total"] == 30
 
 
 def test_synthetic_images_are_compared_with_pytorch_and_never_called_accuracy(run_client, served, tmp_path):
@@ -66,7 +127,7 @@ def test_synthetic_images_are_compared_with_pytorch_and_never_called_accuracy(ru
     assert "SYNTHETIC" in lines[-1]
     assert "95.00 %" in done.stdout
     assert "accuracy" not in done.stdout
-    assert json.loads((tmp_path / "results/accuracy-classifier.json").read_text())["accuracy"] is None
+    assert json.loads((tmp_path / "results/accuracy-classifier.json").read_text())["models"][0]["accuracy"] is None
     gated = run_client(*common, "--synthetic", "--min-agreement=0.96")
     assert gated.returncode == 2
     assert "95.00 %" in gated.stderr
@@ -78,24 +139,30 @@ def test_what_the_model_was_made_from_is_recorded(run_client, served, repository
     done = run_client("accuracy", "--model=classifier", f"--url={served.grpc}", "--synthetic", "--reference",
                       f"--repository={repository}")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "results/accuracy-classifier.json").read_text())["model"]["sha256"] == "abc"
+    assert json.loads((tmp_path / "results/accuracy-classifier.json").read_text())["models"][0]["sha256"] == "abc"
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--model=typo"], "'typo'"),
-        (["--model=typo"], "hint: it serves: classifier, doubler"),
+        (["--model=typo"], "hint: it serves: classifier, doubler, ninths"),
         (["--model=classifier", "--version=9"], "version 9 is not found"),
         (["--model=classifier", "--version=new"], "--version must be a whole number; found 'new'"),
         (["--model=doubler"], "expected images UINT8 [-1, 32, 32, 3], found x FP32 [-1, -1]"),
-        (["--model=classifier", "--batch-size=65"], "--batch-size 65 is more than the 64 images"),
+        (["--model=classifier", "--batch-size=65"], "a batch of 65 is more than the 64 images"),
         (["--model=classifier", "--batch-size=0"], "a whole number of 1 or more, found '0'"),
         (["--model=classifier", "--concurrency=-1"], "a whole number of 1 or more, found '-1'"),
         (["--model=classifier", "--limit=0"], "a whole number of 1 or more, found '0'"),
         (["--model=classifier", "--timeout=nan"], "seconds, more than 0, found 'nan'"),
         (["--model=classifier", "--url=http://127.0.0.1:8001"], "HOST:PORT; found 'http://127.0.0.1:8001'"),
         (["--model=classifier", "--url=127.0.0.1:1"], "no Triton answers at 127.0.0.1:1"),
+        (["--model=classifier", "--model=classifier"], "named twice"),
+        (["--model=classifier", "--model=ninths", "--version=1"], "--version is for a single --model"),
+        (["--model=classifier", "--max-accuracy-drop=1"], "name a second --model"),
+        (["--model=classifier", "--tls-ca=/no/such.pem"], "cannot use the certificates in /no/such.pem"),
+        (["--model=classifier", "--tls-cert=/no/such.pem"], "need --tls-ca"),
+        (["--model=classifier", "--header=nothing"], "expected NAME:VALUE, found 'nothing'"),
         (["--model=classifier", "--data=/no/such"], "/no/such does not exist"),
         (["--model=classifier", "--output=/proc/results/a.json"], "cannot write /proc/results/a.json"),
         (["--model=classifier", "--synthetic"], "add --reference"),

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from cifar10 import IMAGE_SHAPE
+from cifar10 import CLASS_NAMES, IMAGE_SHAPE
 
 PLATFORM = 'platform: "onnxruntime_onnx"\n'
 
@@ -49,8 +49,15 @@ def add_doubler(repository: Path, name: str = "doubler", *, config: str = "", ba
 BATCHING = "dynamic_batching { max_queue_delay_microseconds: 20000 }\n"
 
 
-def add_classifier(repository: Path, name: str = "classifier", *, config: str = "") -> Path:
-    """A network with this project's signature whose class is the first pixel's red value modulo 10."""
+def add_classifier(
+    repository: Path,
+    name: str = "classifier",
+    *,
+    config: str = "",
+    modulus: int = 10,
+    labels: tuple[str, ...] = CLASS_NAMES,
+) -> Path:
+    """A network with this project's signature whose class is the first pixel's red value modulo `modulus`."""
     path = add_model(
         repository,
         name,
@@ -60,10 +67,10 @@ def add_classifier(repository: Path, name: str = "classifier", *, config: str = 
         + 'output { name: "logits" data_type: TYPE_FP32 dims: [10] label_filename: "labels.txt" }\n'
         + (config or BATCHING),
     )
-    (repository / name / "labels.txt").write_text("".join(f"class {index}\n" for index in range(10)))
+    (repository / name / "labels.txt").write_text("".join(f"{label}\n" for label in labels))
     constants = {
         "axes": np.array([1, 2, 3], np.int64),
-        "ten": np.array(10, np.int64),
+        "modulus": np.array(modulus, np.int64),
         "classes": np.arange(10, dtype=np.int64).reshape(1, 10),
         "starts": np.zeros(3, np.int64),
         "ends": np.ones(3, np.int64),
@@ -73,7 +80,7 @@ def add_classifier(repository: Path, name: str = "classifier", *, config: str = 
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.INT64),
         helper.make_node("Slice", ["pixels", "starts", "ends", "axes"], ["corner"]),
         helper.make_node("Reshape", ["corner", "column"], ["red"]),
-        helper.make_node("Mod", ["red", "ten"], ["class"]),
+        helper.make_node("Mod", ["red", "modulus"], ["class"]),
         helper.make_node("Equal", ["class", "classes"], ["hit"]),
         helper.make_node("Cast", ["hit"], ["logits"], to=TensorProto.FLOAT),
     ]
@@ -110,3 +117,32 @@ def add_convolution(repository: Path, name: str = "convolution") -> Path:
     ]
     shapes = ["batch", 3, 32, 32], ["batch", 16]
     return save(nodes, [("x", TensorProto.FLOAT, shapes[0])], [("y", TensorProto.FLOAT, shapes[1])], path, constants)
+
+
+_SLEEPER = """
+import time
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        time.sleep({seconds})
+        answers = []
+        for request in requests:
+            count = pb_utils.get_input_tensor_by_name(request, "images").as_numpy().shape[0]
+            logits = pb_utils.Tensor("logits", np.zeros((count, 10), np.float32))
+            answers.append(pb_utils.InferenceResponse([logits]))
+        return answers
+"""
+
+
+def add_sleeper(repository: Path, name: str = "sleeper", *, seconds: float = 0.02, config: str = "") -> None:
+    """A model with this project's signature that takes a known time for a request, one after the other."""
+    text = (
+        'backend: "python"\nmax_batch_size: 64\ninstance_group { kind: KIND_CPU }\n'
+        + tensor("input", "images", "TYPE_UINT8", IMAGE_SHAPE)
+        + tensor("output", "logits", "TYPE_FP32", [10])
+    )
+    path = add_model(repository, name, text + config)
+    (path.parent / "model.py").write_text(_SLEEPER.replace("{seconds}", str(seconds)))
