@@ -14,8 +14,8 @@ def test_the_release_that_serve_starts_is_known():
 
 @pytest.mark.parametrize("release", RELEASES.values(), ids=RELEASES)
 def test_every_release_reads_the_models_that_are_exported(release):
-    assert onnx_export.IR_VERSION <= release.max_ir
-    assert onnx_export.OPSET <= release.max_opset
+    assert release.max_ir >= onnx_export.IR_VERSION
+    assert release.max_opset >= onnx_export.OPSET
 
 
 def test_an_unknown_release_says_which_are_known_and_how_to_go_on():
@@ -26,7 +26,7 @@ def test_an_unknown_release_says_which_are_known_and_how_to_go_on():
 
 @pytest.mark.parametrize("tag", ["26.8", "latest", "26.08-py3", ""])
 def test_a_release_is_written_as_year_and_month(tag):
-    with pytest.raises(BuilderError, match="written YY.MM"):
+    with pytest.raises(BuilderError, match="is written YY"):
         release_named(tag)
 
 
