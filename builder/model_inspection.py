@@ -111,9 +111,7 @@ def _by_version(plan: dict[str, Any], server: Server) -> Verdict:
     built_with = parse_version(plan["tensorrt"])
     place = f"{server.name} (TensorRT {version_text(server.tensorrt)})"
     if not loads(built_with, server.tensorrt, version_compatible=plan["version_compatible"]):
-        return Verdict(
-            place, False, f"it was built with TensorRT {version_text(built_with)}; build it again for this one"
-        )
+        return Verdict(place, False, f"it was built with TensorRT {version_text(built_with)}; build it again")
     if built_with != server.tensorrt:
         return Verdict(place, True, "when started with --backend-config=tensorrt,version-compatible=true")
     return Verdict(place, True, f"on {_gpus(plan)}")

@@ -1,6 +1,6 @@
 """`python -m builder build` and `inspect` on a machine with TensorRT and a GPU, as far as a fake can be both.
 
-What a plan computes cannot be faked: where a test publishes one, ONNX Runtime answers in its place.
+What a plan computes cannot be faked: where a test publishes one, PyTorch answers in its place.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from builder import onnx_export, repository, verification
+from builder import checkpoint, onnx_export, repository, verification
 from builder.__main__ import parser
 from builder.errors import TensorRTError
 from builder.tensorrt import engine, machine
@@ -36,8 +36,22 @@ def builder(checkpoint_file, tmp_path, monkeypatch, capfd):
     return execute
 
 
+@pytest.fixture(scope="module")
+def exported():
+    """The export, once for each precision: it repeats bit for bit, and takes seconds."""
+    done = {}
+
+    def export(classifier, batch_plan, precision):
+        if precision not in done:
+            done[precision] = real(classifier, batch_plan, precision)
+        return done[precision]
+
+    real = onnx_export.export
+    return export
+
+
 @pytest.fixture
-def gpu(monkeypatch):
+def gpu(monkeypatch, checkpoint_file, exported):
     """This machine, with a TensorRT that behaves as asked, and an H200."""
 
     def install(behaviour=None, answers=None):
@@ -46,24 +60,20 @@ def gpu(monkeypatch):
         for module in ("builder.plans", "builder.model_inspection"):
             __import__(module)
             monkeypatch.setattr(sys.modules[module], "find_gpu", lambda: here)
-        exported = {}
-        real = onnx_export.export
+        classifier = checkpoint.load(checkpoint_file).classifier()
 
-        def export(*arguments, **options):
-            exported["onnx"] = real(*arguments, **options)
-            return exported["onnx"]
-
-        def infer(self, images):
-            logits = verification.onnx_runtime(exported["onnx"])(images)
+        def infer(_, images):
+            logits = verification.reference_logits(classifier, images)
             return answers(logits) if answers else logits
 
-        monkeypatch.setattr(onnx_export, "export", export)
+        monkeypatch.setattr(onnx_export, "export", exported)
         monkeypatch.setattr(engine.Runner, "__call__", infer)
 
     return install
 
 
 PLAN = "model_repository/resnet18_tensorrt"
+ONLY_PLAN = "--models=resnet18_tensorrt"
 
 
 def test_without_tensorrt_onnx_is_published_and_one_line_says_what_is_missing(builder, tmp_path, monkeypatch):
@@ -134,18 +144,18 @@ def test_another_version_than_the_server_s_stops_before_the_build(builder, gpu, 
 @pytest.mark.parametrize("option", ["--triton-release=26.04", "--serving-tensorrt=10.16.1"])
 def test_the_server_can_be_another(builder, gpu, option):
     gpu(Behaviour(version="10.16.1.11"))
-    assert builder("build", option)[0] == 0
+    assert builder("build", ONLY_PLAN, option)[0] == 0
 
 
 def test_the_release_that_make_serve_is_given_counts(builder, gpu, monkeypatch):
     monkeypatch.setenv("TRITON_RELEASE", "26.04")
     gpu(Behaviour(version="10.16.1.11"))
-    assert builder("build")[0] == 0
+    assert builder("build", ONLY_PLAN)[0] == 0
 
 
 def test_a_version_compatible_plan_may_be_older(builder, gpu):
     gpu(Behaviour(version="11.0.0.114"))
-    assert builder("build", "--version-compatible")[0] == 0
+    assert builder("build", ONLY_PLAN, "--version-compatible")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -157,7 +167,7 @@ def test_a_version_compatible_plan_may_be_older(builder, gpu):
 )
 def test_a_plan_that_is_not_what_was_asked_for_is_a_gate_s_no(builder, gpu, tmp_path, behaviour, said):
     gpu(behaviour)
-    code, error = builder("build")
+    code, error = builder("build", ONLY_PLAN)
     assert code == ExitCode.GATE
     assert said in error
     assert not (tmp_path / PLAN).exists()
@@ -165,7 +175,7 @@ def test_a_plan_that_is_not_what_was_asked_for_is_a_gate_s_no(builder, gpu, tmp_
 
 def test_a_plan_whose_answers_are_wrong_is_a_gate_s_no(builder, gpu, tmp_path):
     gpu(answers=lambda logits: logits[:, ::-1])
-    code, said = builder("build")
+    code, said = builder("build", ONLY_PLAN)
     assert code == ExitCode.GATE
     assert "differs from PyTorch" in said
     assert not (tmp_path / PLAN).exists()
@@ -173,7 +183,7 @@ def test_a_plan_whose_answers_are_wrong_is_a_gate_s_no(builder, gpu, tmp_path):
 
 def test_a_disk_that_is_full_while_the_plan_is_written_leaves_the_last_good_one(builder, gpu, tmp_path, monkeypatch):
     gpu()
-    assert builder("build")[0] == 0
+    assert builder("build", ONLY_PLAN)[0] == 0
     before = (tmp_path / PLAN / "1" / "model.plan").read_bytes()
     real = repository.write_atomically
 
@@ -183,7 +193,7 @@ def test_a_disk_that_is_full_while_the_plan_is_written_leaves_the_last_good_one(
         real(path, content)
 
     monkeypatch.setattr(repository, "write_atomically", full)
-    code, said = builder("build", "--models=resnet18_tensorrt")
+    code, said = builder("build", ONLY_PLAN)
     assert code == ExitCode.USER
     assert "No space left on device" in said
     assert (tmp_path / PLAN / "1" / "model.plan").read_bytes() == before
@@ -191,14 +201,14 @@ def test_a_disk_that_is_full_while_the_plan_is_written_leaves_the_last_good_one(
 
 @pytest.mark.parametrize("option", ["--optimization-level=6", "--workspace=0"])
 def test_options_out_of_range_are_one_line(builder, option):
-    code, said = builder("build", option)
+    code, said = builder("build", ONLY_PLAN, option)
     assert code == ExitCode.USER
     assert "must be" in said
 
 
 def test_inspect_says_what_a_plan_is_and_that_it_loads(builder, gpu):
     gpu()
-    builder("build")
+    builder("build", ONLY_PLAN)
     code, said = builder("inspect", PLAN)
     assert code == 0, said
     for fact in ("fp16", "11.2.1.2", "NVIDIA H200, compute capability 9.0", "1 / 64 / 256", "20 FP16"):
@@ -209,7 +219,7 @@ def test_inspect_says_what_a_plan_is_and_that_it_loads(builder, gpu):
 
 def test_inspect_says_which_triton_cannot_load_it(builder, gpu):
     gpu()
-    builder("build")
+    builder("build", ONLY_PLAN)
     code, said = builder("inspect", PLAN, "--triton-release=26.07")
     assert code == ExitCode.GATE
     assert "NOT on        Triton 26.07 (TensorRT 11.1.0): it was built with TensorRT 11.2.1; build it again" in said
@@ -217,7 +227,7 @@ def test_inspect_says_which_triton_cannot_load_it(builder, gpu):
 
 def test_inspect_without_a_gpu_still_knows_the_server(builder, gpu, monkeypatch):
     gpu()
-    builder("build")
+    builder("build", ONLY_PLAN)
 
     def none():
         raise TensorRTError("no NVIDIA GPU answers")
@@ -235,12 +245,17 @@ def test_inspect_without_a_gpu_still_knows_the_server(builder, gpu, monkeypatch)
         (["--hardware-compatibility=ampere_plus"], "NVIDIA L4", "8.9", "loaded with TensorRT"),
         (["--hardware-compatibility=ampere_plus"], "Tesla T4", "7.5", "it loads on any GPU since Ampere"),
         (["--hardware-compatibility=same_compute_capability"], "NVIDIA H100", "9.0", "loaded with TensorRT"),
-        (["--hardware-compatibility=same_compute_capability"], "NVIDIA L4", "8.9", "any GPU of compute capability 9.0"),
+        (
+            ["--hardware-compatibility=same_compute_capability"],
+            "NVIDIA L4",
+            "8.9",
+            "it loads on any GPU of compute capability 9.0",
+        ),
     ],
 )
 def test_inspect_knows_on_which_gpus_a_plan_loads(builder, gpu, monkeypatch, options, name, capability, here):
     gpu()
-    builder("build", *options)
+    builder("build", ONLY_PLAN, *options)
     other = machine.Gpu(name, capability, "13.0")
     monkeypatch.setattr("builder.model_inspection.find_gpu", lambda: other)
     assert f"this machine: {here}" in builder("inspect", PLAN)[1]
