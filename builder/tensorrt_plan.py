@@ -12,7 +12,7 @@ from builder.errors import PlanError, TensorRTError
 from builder.signature import SIGNATURE, BatchPlan, Signature
 from builder.tensorrt import proof, timing_cache
 from builder.tensorrt.engine import LoadedPlan
-from builder.tensorrt.log import errors_of, make_logger
+from builder.tensorrt.log import create, errors_of, make_logger
 from builder.tensorrt.machine import Gpu
 from builder.tensorrt.network import PlanOptions, configure, parse
 from builder.tensorrt.progress import Cancellation, build_progress, make_monitor
@@ -98,13 +98,13 @@ def compile_plan(
         signature: what inputs and outputs must turn out to be.
 
     Raises:
-        TensorRTError: TensorRT refused the model or the profile, or could not build.
+        TensorRTError: TensorRT could not start, refused the model or the profile, or could not build.
         PlanError: the engine is not what was asked for.
         KeyboardInterrupt: the user interrupted the build.
     """
     options = options or PlanOptions()
     log: trt.ILogger = make_logger(tensorrt)
-    builder: trt.Builder = tensorrt.Builder(log)
+    builder: trt.Builder = create(tensorrt.Builder, log)
     parsed = parse(tensorrt, builder, log, onnx)
     config: trt.IBuilderConfig = configure(tensorrt, builder, options, precision, signature.input, batch_plan)
     start = time.monotonic()

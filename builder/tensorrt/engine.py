@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import TensorRTError
 from builder.tensorrt.inspection import Inspection, parse_inspection
-from builder.tensorrt.log import errors_of, make_logger
+from builder.tensorrt.log import create, errors_of, make_logger
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -55,7 +55,7 @@ class LoadedPlan:
     def __init__(self, tensorrt: ModuleType, plan: bytes, *, version_compatible: bool = False) -> None:
         self._tensorrt = tensorrt
         self._log: trt.ILogger = make_logger(tensorrt)
-        self._runtime: trt.Runtime = tensorrt.Runtime(self._log)
+        self._runtime: trt.Runtime = create(tensorrt.Runtime, self._log)
         if version_compatible:
             self._runtime.engine_host_code_allowed = True
         engine: trt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(plan)
@@ -115,10 +115,11 @@ class Runner:
         Raises:
             TensorRTError: TensorRT refused the batch, or failed.
         """
+        import numpy as np
         import torch
 
         source, target = self._signature.input, self._signature.output
-        device_images = torch.from_numpy(images).cuda().contiguous()
+        device_images = torch.from_numpy(np.array(images)).cuda()  # a copy: torch warns of arrays it could not write
         logits = torch.empty((len(images), *target.dims), dtype=torch.float32, device="cuda")
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())  # the copy to the GPU

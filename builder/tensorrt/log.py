@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from builder.errors import TensorRTError
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -48,3 +50,18 @@ def errors_of(log: Any) -> str:
     """What a logger of `make_logger` has collected, as one line."""
     collected: list[str] = log.errors
     return "; ".join(dict.fromkeys(collected)) or "TensorRT gave no reason"
+
+
+def create(kind: Any, log: Any) -> Any:
+    """Make a TensorRT builder or runtime: `kind` is its class.
+
+    Raises:
+        TensorRTError: TensorRT could not start on this GPU (its bindings report that as a TypeError).
+    """
+    try:
+        return kind(log)
+    except TypeError as error:
+        raise TensorRTError(
+            f"TensorRT cannot start on this machine: {errors_of(log)} ({error})",
+            "its CUDA version may be newer than the driver; `nvidia-smi` shows what the driver supports",
+        ) from None

@@ -100,3 +100,39 @@ def test_the_fake_has_nothing_that_the_real_bindings_lack(bindings):
     members = fake_tensorrt.members()
     assert len(members) > 60
     assert bindings.missing(members) == []
+
+
+OWN_CLASSES = """
+import logging
+from rich.progress import Progress
+from builder.errors import TensorRTError
+from builder.signature import BATCH_PLAN
+from builder.tensorrt.log import errors_of, make_logger
+from builder.tensorrt.machine import Gpu, load_tensorrt
+from builder.tensorrt.progress import Cancellation, make_monitor
+from builder.tensorrt_plan import compile_plan
+from builder.variants import Precision
+
+tensorrt = load_tensorrt()
+assert tensorrt.__name__ == "tensorrt_bindings"
+log = make_logger(tensorrt)
+for severity in tensorrt.ILogger.Severity.__members__.values():
+    log.log(severity, f"as {severity.name}")
+assert errors_of(log) == "as INTERNAL_ERROR; as ERROR", errors_of(log)
+cancellation = Cancellation()
+monitor = make_monitor(tensorrt, cancellation, Progress(disable=True))
+monitor.phase_start("build", None, 3)
+assert monitor.step_complete("build", 0) is True
+cancellation._asked.set()
+assert monitor.step_complete("build", 1) is False
+monitor.phase_finish("build")
+assert tuple(tensorrt.Dims((-1, 32, 32, 3))) == (-1, 32, 32, 3)
+try:
+    compile_plan(tensorrt, Gpu("none", "0.0", None), b"", BATCH_PLAN, Precision.FP16)
+except TensorRTError as error:
+    print(error)
+"""
+
+
+def test_own_loggers_and_monitors_are_tensorrt_s_and_a_builder_that_cannot_start_is_one_line(bindings):
+    assert bindings.run(OWN_CLASSES).startswith("TensorRT cannot start on this machine: ")

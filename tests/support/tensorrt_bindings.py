@@ -66,19 +66,18 @@ class Bindings:
 
     def missing(self, paths: list[str]) -> list[str]:
         """Which of `paths` ("IBuilderConfig.set_flag") the bindings do not have; asked in a process of its own."""
-        environment = {**os.environ, "PYTHONPATH": str(self._packages), "LD_LIBRARY_PATH": str(self._libraries)}
-        done = subprocess.run(
-            [sys.executable, "-c", _PROBE],
-            input=json.dumps(paths),
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        answer = json.loads(done.stdout)
+        answer = json.loads(self.run(_PROBE, json.dumps(paths)))
         assert answer["version"] == self.version
         return answer["missing"]
+
+    def run(self, script: str, given: str = "") -> str:
+        """What a script prints that imports `tensorrt_bindings`, and perhaps this project."""
+        paths = f"{self._packages}:{CACHE.parents[1]}"
+        environment = {**os.environ, "PYTHONPATH": paths, "LD_LIBRARY_PATH": str(self._libraries)}
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
 
 def _unpacked(version: str) -> Path:
