@@ -52,10 +52,10 @@ def inspect_model(directory: Path, server: Server) -> int:
     provenance = _provenance(version)
     path = version / provenance["file"]
     _log_facts(path, provenance)
-    if provenance["engine"] != Engine.TENSORRT.value:
-        logger.info("  loads on      any Triton with an ONNX Runtime backend, CPU or GPU")
-        return ExitCode.DONE
-    verdicts = [_by_version(provenance["plan"], server), _here(path, provenance["plan"])]
+    if provenance["engine"] == Engine.TENSORRT.value:
+        verdicts = [_by_version(provenance["plan"], server), _here(path, provenance["plan"])]
+    else:
+        verdicts = [_by_onnx_runtime(path, server)]
     for verdict in verdicts:
         logger.info("  %-13s %s: %s", "loads on" if verdict.loads else "NOT on", verdict.place, verdict.reason)
     return ExitCode.DONE if verdicts[0].loads else ExitCode.GATE
@@ -115,6 +115,20 @@ def _by_version(plan: dict[str, Any], server: Server) -> Verdict:
     if built_with != server.tensorrt:
         return Verdict(place, True, "when started with --backend-config=tensorrt,version-compatible=true")
     return Verdict(place, True, f"on {_gpus(plan)}")
+
+
+def _by_onnx_runtime(path: Path, server: Server) -> Verdict:
+    """Whether a release's ONNX Runtime reads a model: both the file's format and its operators have versions."""
+    if server.release is None:
+        raise BuilderError("an ONNX model does not depend on TensorRT", "name the server with --triton-release YY.MM")
+    from onnx import load
+
+    release = server.release
+    model = load(path)
+    opset = {entry.domain: entry.version for entry in model.opset_import}.get("", 0)
+    place = f"{server.name} (ONNX Runtime {release.onnx_runtime}, CPU or GPU)"
+    found = f"the model has IR {model.ir_version} and opset {opset}, it reads {release.max_ir} and {release.max_opset}"
+    return Verdict(place, model.ir_version <= release.max_ir and opset <= release.max_opset, found)
 
 
 def _gpus(plan: dict[str, Any]) -> str:

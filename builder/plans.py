@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 
 from builder.errors import TensorRTError
 from builder.tensorrt.engine import LoadedPlan
-from builder.tensorrt.machine import Gpu, find_gpu, load_tensorrt, tensorrt_version
+from builder.tensorrt.machine import Gpu, driver_series, find_gpu, load_tensorrt, tensorrt_version
 from builder.tensorrt.network import HardwareCompatibility, PlanOptions
 from builder.tensorrt.timing_cache import DEFAULT_PATH
 from builder.tensorrt_plan import Plan, compile_plan
-from builder.triton_releases import Version, compose_release, parse_version, preflight, release_named, version_text
+from builder.triton_releases import (
+    Release,
+    Version,
+    compose_release,
+    parse_version,
+    preflight,
+    release_named,
+    version_text,
+)
 from builder.variants import Engine
 
 if TYPE_CHECKING:
@@ -63,10 +71,12 @@ class Server:
     Attributes:
         name: for messages, as in "Triton 26.08".
         tensorrt: its version there.
+        release: what else is in it; None where only its TensorRT was named.
     """
 
     name: str
     tensorrt: Version
+    release: Release | None = None
 
 
 def serving(release: str | None = None, tensorrt: str | None = None) -> Server:
@@ -78,7 +88,8 @@ def serving(release: str | None = None, tensorrt: str | None = None) -> Server:
     if tensorrt:
         return Server("the server", parse_version(tensorrt))
     tag = release or os.environ.get("TRITON_RELEASE") or compose_release()
-    return Server(f"Triton {tag}", release_named(tag).tensorrt)
+    known = release_named(tag)
+    return Server(f"Triton {tag}", known.tensorrt, known)
 
 
 def choose(
@@ -140,3 +151,9 @@ def check_versions(builder: PlanBuilder, server: Server) -> None:
     installed = tensorrt_version(builder.tensorrt)
     preflight(installed, server.tensorrt, server.name, version_compatible=builder.options.version_compatible)
     logger.debug("TensorRT %s here, %s in %s", version_text(installed), version_text(server.tensorrt), server.name)
+    driver = driver_series()
+    if server.release and driver is not None and driver < server.release.min_driver:
+        logger.warning(
+            "warning: %s needs a driver of series R%d or newer; this machine has R%d",
+            server.name, server.release.min_driver, driver,
+        )  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import TensorRTError
@@ -17,6 +19,9 @@ OLDEST: Version = (10, 13, 0)
 
 _MODULES = ("tensorrt", "tensorrt_bindings")
 """The full wheel; or the bindings alone, over a libnvinfer that the system holds, as in NVIDIA's containers."""
+
+
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
@@ -81,3 +86,10 @@ def find_gpu() -> Gpu:
         )
     major, minor = torch.cuda.get_device_capability()
     return Gpu(torch.cuda.get_device_name(), f"{major}.{minor}", torch.version.cuda)
+
+
+def driver_series() -> int | None:
+    """The NVIDIA driver's series, 580 for 580.65.06; None where there is no driver, or it does not say."""
+    text = DRIVER_FILE.read_text() if DRIVER_FILE.is_file() else ""
+    found = re.search(r"^NVRM version:.*?\s(\d{3})\.\d+", text, re.MULTILINE)
+    return int(found[1]) if found else None

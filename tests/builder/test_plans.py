@@ -266,7 +266,20 @@ def test_inspect_of_an_onnx_model(builder, gpu):
     builder("build")
     code, said = builder("inspect", "model_repository/resnet18_onnx/1")
     assert code == 0
-    assert "any Triton with an ONNX Runtime backend" in said
+    assert "loads on      Triton 26.08 (ONNX Runtime 1.28.0, CPU or GPU): the model has IR 10 and opset 18" in said
+    code, said = builder("inspect", "model_repository/resnet18_onnx", "--serving-tensorrt=11.2.1")
+    assert code == ExitCode.USER
+    assert "does not depend on TensorRT" in said
+
+
+@pytest.mark.parametrize(("driver", "warned"), [("570.124.06", True), ("580.65.06", False)])
+def test_a_driver_too_old_for_the_server_is_told(builder, gpu, tmp_path, monkeypatch, driver, warned):
+    said_by_driver = f"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {driver}  Release Build"
+    (tmp_path / "version").write_text(f"{said_by_driver}\nGCC version: 13.3.0\n")
+    monkeypatch.setattr(machine, "DRIVER_FILE", tmp_path / "version")
+    gpu()
+    said = builder("build", ONLY_PLAN)[1]
+    assert ("Triton 26.08 needs a driver of series R580 or newer; this machine has R570" in said) is warned
 
 
 def test_inspect_refuses_what_is_no_model_and_what_was_changed(builder, gpu, tmp_path):
