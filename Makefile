@@ -74,6 +74,20 @@ train: .venv/.ready  ## Train RECIPE (best or baseline) into runs/RECIPE.
 build-repo: .venv/.ready  ## Export the checkpoint, verify it and publish it into the model repository.
 	@$(BUILD)
 
+# $(REPOSITORY) must lie inside the project, which is what the container sees, at its own path.
+RELEASE = $(or $(TRITON_RELEASE),$(patsubst TRITON_RELEASE=%,%,$(filter TRITON_RELEASE=%,$(file < docker/.env))))
+.PHONY: build-repo-docker
+build-repo-docker:  ## The same and the TensorRT plan, inside the image that will serve it (Docker and a GPU).
+	@command -v docker >/dev/null || \
+	  { echo "error: Docker is not installed; 'make build-repo' builds the ONNX model without it" >&2; exit 1; }
+	@docker info >/dev/null 2>&1 || \
+	  { echo "error: Docker is installed but its engine does not answer; start it, or use 'make build-repo'" >&2; exit 1; }
+	@docker build --file docker/builder.Dockerfile --build-arg TRITON_RELEASE=$(RELEASE) --tag resnet18-builder:$(RELEASE) .
+	@docker run --rm --init $$([ -t 0 ] && echo --tty --interactive) --gpus all --user "$$(id -u):$$(id -g)" \
+	  --volume "$(CURDIR):$(CURDIR)" --workdir "$(CURDIR)" \
+	  $(if $(CIFAR10_DIR),--volume "$(abspath $(CIFAR10_DIR)):$(abspath $(CIFAR10_DIR)):ro" --env CIFAR10_DIR="$(abspath $(CIFAR10_DIR))") \
+	  resnet18-builder:$(RELEASE) --repository $(REPOSITORY) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(if $(MODELS),--models $(MODELS))
+
 ##@ Serve
 .PHONY: serve
 serve:  ## Serve the repository with NVIDIA's container (TRITON_RELEASE=YY.MM chooses another release).

@@ -14,7 +14,7 @@ logger = logging.getLogger("builder")
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "best.safetensors"
 DEFAULT_REPOSITORY = Path("model_repository")
-DEFAULT_MODELS = "resnet18_onnx"
+DEFAULT_MODELS = "resnet18_onnx,resnet18_tensorrt"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     _add_train(commands.add_parser("train", help="train the network and write runs/NAME"))
     _add_export(commands.add_parser("export", help="write a checkpoint as an ONNX file"))
     _add_build(commands.add_parser("build", help="export, verify and publish models into the model repository"))
+    _add_inspect(commands.add_parser("inspect", help="say what a model is, and whether a Triton can load it"))
     return top
 
 
@@ -52,7 +53,9 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     _add_checkpoint(command)
     _add_data(command)
     command.add_argument("--repository", type=Path, default=DEFAULT_REPOSITORY, help="default: %(default)s")
-    command.add_argument("--models", default=DEFAULT_MODELS, help="comma-separated (default: %(default)s)")
+    command.add_argument(
+        "--models", help=f"comma-separated (default: {DEFAULT_MODELS}, and the plan only where it can be built)"
+    )
     command.add_argument(
         "--max-queue-size",
         type=int,
@@ -60,7 +63,42 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="requests that may wait in a model's queue before one more is refused (default: no bound; see README)",
     )
+    _add_plan(command)
     command.set_defaults(run=build)
+
+
+def _add_plan(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("TensorRT plans")
+    group.add_argument("--require-tensorrt", action="store_true", help="fail where no plan can be built")
+    _add_release(group)
+    group.add_argument(
+        "--hardware-compatibility",
+        choices=("none", "ampere_plus", "same_compute_capability"),
+        default="none",
+        help="on which GPUs the plan loads; all but none may cost speed (default: %(default)s)",
+    )
+    group.add_argument(
+        "--version-compatible",
+        action="store_true",
+        help="newer TensorRTs of the same major version load the plan too; may cost speed, and Triton needs "
+        "--backend-config=tensorrt,version-compatible=true",
+    )
+    group.add_argument("--optimization-level", type=int, default=3, metavar="0..5", help="default: %(default)s")
+    group.add_argument("--workspace", type=int, default=1024, metavar="MIB", help="default: %(default)s")
+    group.add_argument("--timing-cache", type=Path, help="default: .cache/tensorrt/timing.cache")
+
+
+def _add_release(command: argparse._ActionsContainer) -> None:
+    command.add_argument(
+        "--triton-release", metavar="YY.MM", help="that will serve (default: $TRITON_RELEASE, then docker/.env)"
+    )
+    command.add_argument("--serving-tensorrt", metavar="X.Y.Z", help="TensorRT of the server, instead of a release's")
+
+
+def _add_inspect(command: argparse.ArgumentParser) -> None:
+    command.add_argument("directory", type=Path, metavar="MODEL_DIR", help="as in model_repository/resnet18_tensorrt")
+    _add_release(command)
+    command.set_defaults(run=inspect)
 
 
 def _add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -121,20 +159,23 @@ def export(arguments: argparse.Namespace) -> None:
 def build(arguments: argparse.Namespace) -> None:
     """Build the models and publish them into the model repository."""
     from builder import checkpoint
+    from builder.build import PLAN_VERIFICATION_IMAGES, VERIFICATION_IMAGES, verification_sample
     from builder.build import build as build_models
-    from builder.build import verification_sample
     from builder.errors import BuilderError
+    from builder.plans import choose
     from builder.repository import Repository
     from builder.variants import variants_named
 
     if arguments.max_queue_size < 0:
         raise BuilderError(f"--max-queue-size must be 0 or more; found {arguments.max_queue_size}")
-    variants = variants_named(arguments.models)
+    named = variants_named(DEFAULT_MODELS if arguments.models is None else arguments.models)
     repository = Repository(arguments.repository)
     source = checkpoint.load(arguments.checkpoint)
-    sample = verification_sample(arguments.data)
+    required = arguments.require_tensorrt or arguments.models is not None
+    variants, plans = choose(named, arguments, required=required)
+    sample = verification_sample(arguments.data, PLAN_VERIFICATION_IMAGES if plans else VERIFICATION_IMAGES)
     for variant, published, parities in build_models(
-        source, variants, repository, sample, max_queue_size=arguments.max_queue_size
+        source, variants, repository, sample, max_queue_size=arguments.max_queue_size, plans=plans
     ):
         worst = max(parity.max_abs_difference for parity in parities)
         agreement = min(parity.top1_agreement for parity in parities)
@@ -148,6 +189,14 @@ def build(arguments: argparse.Namespace) -> None:
             100 * agreement,
         )
     logger.info("serve it with: make serve-local (no Docker) or make serve (NVIDIA's container)")
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    """Say what a published model is and which Triton can load it."""
+    from builder.model_inspection import inspect_model
+    from builder.plans import serving
+
+    return inspect_model(arguments.directory, serving(arguments.triton_release, arguments.serving_tensorrt))
 
 
 if __name__ == "__main__":

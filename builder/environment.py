@@ -6,7 +6,16 @@ from console.versions import git_revision, package_versions
 
 __all__ = ["git_revision", "tool_versions"]
 
-_PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "tensorrt", "numpy", "safetensors")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "tensorrt-cu13-bindings",
+    "numpy",
+    "safetensors",
+)
 
 
 def tool_versions() -> dict[str, str]:

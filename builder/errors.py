@@ -19,3 +19,11 @@ class TrainingError(BuilderError):
 
 class VerificationError(GateError):
     """A built model does not compute what the network computes: it must not be published."""
+
+
+class TensorRTError(BuilderError):
+    """TensorRT is missing, of another version than the server's, or refused what it was given."""
+
+
+class PlanError(GateError):
+    """A built plan is not what was asked for (precision, tensors, profile): it must not be published."""

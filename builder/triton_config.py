@@ -10,6 +10,11 @@ from builder.variants import Engine, Variant
 
 LABELS_FILE = "labels.txt"
 
+# cuDNN's kernels for a convolution are searched for at every batch size that is met for the first time, and dynamic
+# batching makes many. The default search (0, exhaustive) measures them all, some 0.5 s a batch; 1 is the heuristic one.
+# At the top level: under the accelerator "cuda" the backend overwrites it (onnxruntime_backend, src/onnxruntime.cc).
+_ONNX_RUNTIME_PARAMETERS = {"cudnn_conv_algo_search": pb.ModelParameter(string_value="1")}
+
 _HEADER = "# Written by `python -m builder build`; changes here are lost at the next build.\n"
 
 
@@ -35,6 +40,8 @@ def model_config(
         instance_group=[_instance_group(variant.engine)],
         dynamic_batching=_dynamic_batching(max_queue_size),
         model_warmup=[_warmup(size, signature.input) for size in batch_plan.sizes],
+        optimization=_cuda_graphs(batch_plan, signature.input) if variant.engine is Engine.TENSORRT else None,
+        parameters=_ONNX_RUNTIME_PARAMETERS if variant.engine is Engine.ONNX_RUNTIME else None,
     )
 
 
@@ -79,6 +86,25 @@ def _dynamic_batching(max_queue_size: int) -> pb.ModelDynamicBatching:
         return pb.ModelDynamicBatching()
     policy = pb.ModelQueuePolicy(timeout_action=pb.ModelQueuePolicy.REJECT, max_queue_size=max_queue_size)
     return pb.ModelDynamicBatching(default_queue_policy=policy)
+
+
+def _cuda_graphs(batch_plan: BatchPlan, tensor: Tensor) -> pb.ModelOptimizationPolicy:
+    """CUDA graphs at every size of the plan: launching a small network's kernels one by one costs more than they do.
+
+    Without a `graph_spec` Triton captures graphs for batch 1 and for the largest only (tensorrt_backend,
+    src/instance_state.cc), and every other size runs without, in silence. With the copy of the outputs on a stream of
+    its own, the next batch need not wait for it.
+    """
+    shape = pb.ModelOptimizationPolicy.Cuda.GraphSpec.Shape(dim=tensor.dims)
+    cuda = pb.ModelOptimizationPolicy.Cuda(
+        graphs=True,
+        graph_spec=[
+            pb.ModelOptimizationPolicy.Cuda.GraphSpec(batch_size=size, input={tensor.name: shape})
+            for size in batch_plan.sizes
+        ],
+        output_copy_stream=True,
+    )
+    return pb.ModelOptimizationPolicy(cuda=cuda)
 
 
 def _warmup(size: int, tensor: Tensor) -> pb.ModelWarmup:

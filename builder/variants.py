@@ -47,6 +47,8 @@ VARIANTS = {
     for variant in (
         Variant("resnet18_onnx", Engine.ONNX_RUNTIME, Precision.FP32),
         Variant("resnet18_onnx_fp16", Engine.ONNX_RUNTIME, Precision.FP16),
+        Variant("resnet18_tensorrt", Engine.TENSORRT, Precision.FP16),
+        Variant("resnet18_tensorrt_fp32", Engine.TENSORRT, Precision.FP32),
     )
 }
 

@@ -31,6 +31,8 @@ class Parity:
         max_abs_difference: largest |engine - reference| over all logits.
         max_relative_difference: the same, over the largest |reference| of all.
         top1_agreement: share of images given the same class, 0..1.
+        accuracy: the engine's top-1, 0..1; None without labels.
+        reference_accuracy: the reference's top-1; None without labels.
     """
 
     batch_size: int
@@ -38,6 +40,8 @@ class Parity:
     max_abs_difference: float
     max_relative_difference: float
     top1_agreement: float
+    accuracy: float | None = None
+    reference_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,21 @@ class Limits:
     Attributes:
         max_relative_difference: of any logit, over the largest |reference|: rounding grows with the logits.
         min_top1_agreement: 0..1.
+        max_accuracy_drop: 0..1, where labels are at hand.
     """
 
     max_relative_difference: float
     min_top1_agreement: float
+    max_accuracy_drop: float = 0.001
 
 
 FP32_LIMITS = Limits(max_relative_difference=1e-4, min_top1_agreement=1.0)
 """FP32 engines add in another order, which moves a logit by about 1e-6 of the largest; a hundred times that is a bug.
 """
 
+
+FP32_PLAN_LIMITS = Limits(max_relative_difference=1e-3, min_top1_agreement=0.998)
+"""TensorRT may choose Winograd convolutions, which trade digits of FP32 for fewer multiplications."""
 
 FP16_LIMITS = Limits(max_relative_difference=2e-2, min_top1_agreement=0.998)
 """FP16 keeps 11 bits: twenty layers move a logit by some 1e-3 of the largest, and may tip an image that was a tie."""
@@ -70,8 +79,13 @@ def reference_logits(classifier: Classifier, images: NDArray[np.uint8], batch_si
     return torch.cat(parts).numpy()
 
 
-def compare(logits: NDArray[np.float32], reference: NDArray[np.float32], batch_size: int) -> Parity:
-    """Compare logits [N, C] with the reference's.
+def compare(
+    logits: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    batch_size: int,
+    labels: NDArray[np.integer] | None = None,
+) -> Parity:
+    """Compare logits [N, C] with the reference's, and both with the labels [N] where there are any.
 
     Raises:
         VerificationError: the shapes differ, or a logit is NaN or infinite.
@@ -88,6 +102,8 @@ def compare(logits: NDArray[np.float32], reference: NDArray[np.float32], batch_s
         max_abs_difference=difference,
         max_relative_difference=difference / max(largest, float(np.finfo(np.float32).tiny)),
         top1_agreement=float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+        accuracy=None if labels is None else float((logits.argmax(axis=1) == labels).mean()),
+        reference_accuracy=None if labels is None else float((reference.argmax(axis=1) == labels).mean()),
     )
 
 
@@ -96,6 +112,7 @@ def verify(
     images: NDArray[np.uint8],
     reference: NDArray[np.float32],
     limits: Limits,
+    labels: NDArray[np.integer] | None = None,
 ) -> tuple[Parity, ...]:
     """Run an engine over all images at several batch sizes and compare every answer.
 
@@ -104,6 +121,7 @@ def verify(
         images: raw images.
         reference: PyTorch's FP32 logits for them.
         limits: what is good enough.
+        labels: the images' classes, to compare accuracies too.
 
     Raises:
         VerificationError: a limit is exceeded at some batch size.
@@ -112,7 +130,7 @@ def verify(
     for size in BATCH_SIZES:
         starts = range(0, len(images), size)
         logits = np.concatenate([infer(images[start : start + size]) for start in starts])
-        parity = compare(logits, reference, size)
+        parity = compare(logits, reference, size, labels)
         far = parity.max_relative_difference > limits.max_relative_difference
         if far or parity.top1_agreement < limits.min_top1_agreement:
             raise VerificationError(
@@ -122,8 +140,23 @@ def verify(
                 f"(limit {100 * limits.min_top1_agreement:.2f} %)",
                 "the model was not published; the last good version stays",
             )
+        _check_accuracy(parity, limits)
         measured.append(parity)
     return tuple(measured)
+
+
+def _check_accuracy(parity: Parity, limits: Limits) -> None:
+    if parity.accuracy is None or parity.reference_accuracy is None:
+        return
+    drop = parity.reference_accuracy - parity.accuracy
+    if drop > limits.max_accuracy_drop + 1e-9:  # the shares are rounded
+        accuracies = f"{100 * parity.accuracy:.2f} % instead of {100 * parity.reference_accuracy:.2f} %"
+        raise VerificationError(
+            f"at batch {parity.batch_size} the model is less accurate than PyTorch: "
+            f"{accuracies} of {parity.images} images "
+            f"(limit: a drop of {100 * limits.max_accuracy_drop:.2f} points)",
+            "the model was not published; the last good version stays",
+        )
 
 
 def onnx_runtime(model: bytes) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:

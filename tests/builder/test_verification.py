@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from builder.errors import VerificationError
-from builder.verification import FP32_LIMITS, compare, verify
+from builder.verification import FP32_LIMITS, Limits, compare, verify
 
 IMAGES = np.zeros((20, 32, 32, 3), dtype=np.uint8)
 REFERENCE = np.random.default_rng(0).normal(size=(20, 10)).astype(np.float32)
@@ -57,3 +59,32 @@ def test_answers_that_are_not_numbers_are_refused(value):
 def test_a_wrong_shape_names_both():
     with pytest.raises(VerificationError, match=r"\(20, 10\), found \(19, 10\)"):
         compare(REFERENCE[:19], REFERENCE, 1)
+
+
+LABELS = REFERENCE.argmax(axis=1)
+LOOSE = Limits(max_relative_difference=10, min_top1_agreement=0)
+
+
+def mistake(logits, size):
+    """A wrong class for the first image of a full batch."""
+    if size > 7:
+        logits[0] = -logits[0]
+    return logits
+
+
+def test_with_labels_both_accuracies_are_recorded():
+    (*_, full) = verify(engine(mistake), IMAGES, REFERENCE, replace(LOOSE, max_accuracy_drop=0.05), LABELS)
+    assert (full.reference_accuracy, full.accuracy) == (1.0, 0.95)
+
+
+def test_a_loss_of_accuracy_is_refused_even_where_everything_else_is_allowed():
+    said = r"batch 64 .* 95\.00 % instead of 100\.00 % of 20 images \(limit: a drop of 4\.90 points\)"
+    with pytest.raises(VerificationError, match=said):
+        verify(engine(mistake), IMAGES, REFERENCE, replace(LOOSE, max_accuracy_drop=0.049), LABELS)
+
+
+def test_a_gain_is_no_loss():
+    wrong = LABELS.copy()
+    wrong[:] = REFERENCE.argmin(axis=1)
+    (*_, full) = verify(engine(mistake), IMAGES, REFERENCE, LOOSE, wrong)
+    assert full.accuracy > full.reference_accuracy

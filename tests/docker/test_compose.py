@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
 DOCKER = Path(__file__).parents[2] / "docker"
+FILES = {"GPU": ["compose.yaml"], "CPU only": ["compose.yaml", "compose.cpu.yaml"]}
+
+
+class ComposeLoader(yaml.SafeLoader):
+    """YAML with compose's tag `!reset`, which takes away what an earlier file has set."""
+
+
+RESET = object()
+ComposeLoader.add_constructor("!reset", lambda *_: RESET)
+
+
+def load(name: str) -> dict:
+    return yaml.load((DOCKER / name).read_text(), ComposeLoader)
+
+
+def merged(names: list[str]) -> dict:
+    """The files as compose merges them, as far as these need it: the later one's keys win."""
+    service = {}
+    for name in names:
+        service |= load(name)["services"]["triton"]
+    return {"services": {"triton": {key: value for key, value in service.items() if value is not RESET}}}
 
 
 @pytest.fixture(scope="module")
 def service():
-    return yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]["triton"]
+    return load("compose.yaml")["services"]["triton"]
 
 
 def test_one_variable_names_the_release(service):
@@ -45,3 +68,48 @@ def test_it_runs_without_privileges_on_a_read_only_system(service):
 def test_docker_waits_longer_than_triton_does_before_it_kills(service):
     (timeout,) = [option for option in service["command"] if option.startswith("--exit-timeout-secs=")]
     assert int(service["stop_grace_period"].rstrip("s")) > int(timeout.partition("=")[2])
+
+
+def problems(content: dict) -> list[str]:
+    """What the compose specification's own JSON schema says against a file."""
+    pytest.importorskip("check_jsonschema", reason="the compose-spec's schema (check-jsonschema) is not installed")
+    from check_jsonschema.builtin_schemas import get_builtin_schema
+    from jsonschema import Draft7Validator
+
+    return [error.message for error in Draft7Validator(get_builtin_schema("vendor.compose-spec")).iter_errors(content)]
+
+
+@pytest.mark.parametrize("names", FILES.values(), ids=FILES)
+def test_the_files_follow_the_compose_specification(names):
+    assert problems(merged(names)) == []
+
+
+def test_a_mistake_in_a_compose_file_is_found():
+    content = merged(["compose.yaml"])
+    content["services"]["triton"]["helthcheck"] = content["services"]["triton"].pop("healthcheck")
+    content["services"]["triton"]["cap_drop"] = "ALL"
+    assert len(problems(content)) == 2
+
+
+@pytest.mark.parametrize("names", FILES.values(), ids=FILES)
+def test_docker_reads_the_files(names):
+    found = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False) if _docker() else None
+    if found is None or found.returncode:
+        pytest.skip("docker with its compose plugin is not installed")
+    files = [option for name in names for option in ("--file", str(DOCKER / name))]
+    done = subprocess.run(["docker", "compose", *files, "config"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    service = yaml.safe_load(done.stdout)["services"]["triton"]
+    assert ("deploy" in service) == (names == ["compose.yaml"])
+
+
+def _docker() -> bool:
+    return any(Path(directory, "docker").exists() for directory in os.get_exec_path())
+
+
+def test_without_a_gpu_only_the_onnx_model_is_loaded_and_no_gpu_asked_for(service):
+    cpu = merged(FILES["CPU only"])["services"]["triton"]
+    assert "deploy" not in cpu
+    assert cpu["command"] == [*service["command"], "--model-control-mode=explicit", "--load-model=resnet18_onnx"]
+    unchanged = set(service) - {"command", "deploy"}
+    assert {key: cpu[key] for key in unchanged} == {key: service[key] for key in unchanged}
