@@ -13,7 +13,6 @@ import json
 import os
 import sys
 import time
-from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -22,11 +21,10 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.served import embedded_server  # noqa: E402  the project is run from its folder, not installed
+from benchmarks.served import Measured, embedded_server  # noqa: E402  the project is run from its folder, not installed
 from client.images import unlabelled  # noqa: E402
-from client.load import Load, closed_loop  # noqa: E402
+from client.load import Load  # noqa: E402
 from client.results import environment  # noqa: E402
-from client.triton import Triton  # noqa: E402
 
 
 def in_process(session, images: np.ndarray, batch_size: int, seconds: float) -> float:
@@ -61,15 +59,14 @@ def main() -> None:
     session = onnxruntime.InferenceSession(newest / "model.onnx", options, providers=["CPUExecutionProvider"])
     name, images = unlabelled(None)
     rows = []
-    with embedded_server(arguments.repository, f"--load={arguments.model}") as url, closing(Triton(url, 60)) as triton:
-        model = triton.model(arguments.model)
-        load = Load(arguments.batch_size, arguments.concurrency, arguments.seconds)
+    with embedded_server(arguments.repository, f"--load={arguments.model}") as url, Measured(url, images) as client:
+        load = Load(arguments.batch_size, arguments.seconds, arguments.concurrency)
         for number in range(arguments.rounds):
             order = ("served", "in_process") if number % 2 else ("in_process", "served")
             row = {}
             for side in order:
                 if side == "served":
-                    row[side] = closed_loop(triton, model, images, load).images_per_second
+                    row[side] = client.images_per_second(arguments.model, load)
                 else:
                     row[side] = in_process(session, images, arguments.batch_size, arguments.seconds)
             row["ratio"] = row["served"] / row["in_process"]

@@ -12,7 +12,6 @@ import argparse
 import shutil
 import sys
 import tempfile
-from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -21,14 +20,14 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.served import embedded_server  # noqa: E402  the project is run from its folder, not installed
+from benchmarks.served import Measured, embedded_server  # noqa: E402  the project is run from its folder, not installed
 from builder.signature import BATCH_PLAN  # noqa: E402
 from builder.triton_config import model_config, to_text  # noqa: E402
 from builder.variants import VARIANTS  # noqa: E402
 from client.images import unlabelled  # noqa: E402
-from client.load import Load, closed_loop  # noqa: E402
+from client.latency import images_per_second, latencies_ms  # noqa: E402
+from client.load import Load  # noqa: E402
 from client.results import environment  # noqa: E402
-from client.triton import Triton  # noqa: E402
 
 BOUNDS = {"unbounded": 0, "bounded": 1024}
 
@@ -49,17 +48,16 @@ def main() -> None:
             config = model_config(VARIANTS[arguments.model], BATCH_PLAN, max_queue_size=bound)
             config.name = name
             (Path(directory) / name / "config.pbtxt").write_text(to_text(config))
-        with embedded_server(Path(directory)) as url, closing(Triton(url, 60)) as triton:
+        with embedded_server(Path(directory)) as url, Measured(url, images) as client:
             latencies = {(name, load): [] for load in (1, 2, 4) for name in BOUNDS}
             for _ in range(arguments.rounds):
                 for name, concurrency in latencies:
-                    result = closed_loop(triton, triton.model(name), images, Load(1, concurrency, arguments.seconds))
-                    latencies[name, concurrency].append(result)
+                    latencies[name, concurrency].append(client.window(name, Load(1, arguments.seconds, concurrency)))
     machine = environment()
     print(f"{machine['cpu']}, {machine['cores']} cores, {date.today()}; batch 1, {arguments.rounds} rounds")
     for (name, concurrency), results in latencies.items():
-        times = np.concatenate([result.latencies_ms for result in results])
-        rate = sum(result.images for result in results) / sum(result.seconds for result in results)
+        times = np.concatenate([latencies_ms(window.record) for window in results])
+        rate = float(np.mean([images_per_second(window.record, window.load) for window in results]))
         stalls = int((times > np.median(times) + 400).sum())
         print(f"{concurrency} in flight, {name:9}: {rate:6.1f} images/s  p50 {np.median(times):5.1f} ms  "
               f"p99 {np.percentile(times, 99):6.1f} ms  stalls {stalls}")  # fmt: skip

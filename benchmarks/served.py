@@ -1,4 +1,4 @@
-"""The embedded server, started for a benchmark."""
+"""The embedded server, started for a benchmark, and the client's loader on it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from client import latency  # noqa: E402  the project is run from its folder, not installed
+from client.connection import Control, Endpoint  # noqa: E402
+from client.load import Load  # noqa: E402
+from client.loaders import LocalLoader  # noqa: E402
+from client.results import environment  # noqa: E402
+from client.sweep import Window, sweep  # noqa: E402
 
 
 @contextmanager
@@ -30,3 +41,39 @@ def embedded_server(repository: Path, *options: str):
         finally:
             process.terminate()
             process.wait()
+
+
+class Measured:
+    """The client's own loader on a server, one window at a time; use it as a context manager.
+
+    Args:
+        url: the server's gRPC.
+        images: UINT8 [N, 32, 32, 3] to send.
+    """
+
+    def __init__(self, url: str, images: np.ndarray) -> None:
+        self.endpoint = Endpoint(url)
+        self.control = Control(self.endpoint)
+        self.loader = LocalLoader(self.endpoint, images)
+
+    def __enter__(self) -> Measured:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loader.close()
+        self.control.close()
+
+    def window(self, name: str, load: Load) -> Window:
+        """Warm up and measure one window."""
+        (window,) = sweep(self.control, self.loader, [self.control.model(name)], [load], 1)
+        return window
+
+    def images_per_second(self, name: str, load: Load) -> float:
+        """Throughput of one window."""
+        return latency.images_per_second(self.window(name, load).record, load)
+
+
+def machine() -> str:
+    """The machine and the day, for the line under a figure."""
+    found = environment()
+    return f"{found['cpu']}, {found['cores']} cores, {date.today()}"

@@ -34,6 +34,12 @@ MAX_TRIALS = 10
 """Windows before perf_analyzer gives up finding three that agree (its own default)."""
 
 _UNSTABLE = 2  # perf_analyzer's exit code
+_NOTHING: dict[str, Any] = {
+    "images_per_second": None,
+    "latency_ms": dict.fromkeys(("mean", *(f"p{percentile}" for percentile in statistics.PERCENTILES))),
+    "requests": 0,
+    "server": dict.fromkeys(("queue_ms", "compute_input_ms", "compute_infer_ms", "compute_output_ms")),
+}
 _IMAGES = 64
 _ENVIRONMENT = Path(__file__).parents[1] / ".venv-server"
 
@@ -118,7 +124,8 @@ def measure(binary: Binary, endpoint: Endpoint, model: Model, load: Load, images
         images: UINT8 [N, 32, 32, 3], the first of which are sent.
 
     Returns:
-        `images_per_second`, `latency_ms`, `server` as in `latency.row`, `stable`, `requests`, `command`.
+        `images_per_second`, `latency_ms`, `server` as in `latency.row`, `stable`, `requests`, `command`; the figures
+        are None where perf_analyzer found no stable measurement.
 
     Raises:
         ClientError: it cannot run, does not end, or its files are not what they should be.
@@ -138,7 +145,8 @@ def measure(binary: Binary, endpoint: Endpoint, model: Model, load: Load, images
         code, said = _run(command, binary.libraries, limit)
         if code not in (0, _UNSTABLE):
             raise ClientError(f"perf_analyzer left with exit code {code}: {_last_words(said)}", _hint(said))
-        found = read(work, load)
+        # without three windows that agree it leaves with 2, and writes nothing
+        found = read(work, load) if code == 0 or (work / "report.csv").exists() else _NOTHING
     return {**found, "stable": code == 0, "command": command}
 
 

@@ -29,7 +29,9 @@ def endpoint(arguments: argparse.Namespace) -> Endpoint:
     if tls is None and (arguments.tls_cert or arguments.tls_key):
         raise ClientError("--tls-cert and --tls-key need --tls-ca", "name the authority that signed the server's")
     url = arguments.url or f"127.0.0.1:{DEFAULT_PORT[transport]}"
-    return Endpoint(url, transport, arguments.timeout, tls, tuple(arguments.header))
+    return Endpoint(
+        url, transport, arguments.timeout, tls, tuple((name.lower(), value) for name, value in arguments.header)
+    )
 
 
 @contextmanager

@@ -65,7 +65,7 @@ class Endpoint:
         transport: how to talk to it.
         timeout: seconds for one request.
         tls: certificates, or None for plain text.
-        headers: (name, value) sent with every request.
+        headers: (name, value) sent with every request; names in lower case, as HTTP/2 wants them.
 
     Raises:
         ClientError: the address is malformed.

@@ -26,6 +26,8 @@ def explained(endpoint: Endpoint, status: str, message: str) -> ClientError:
         return RequestRejectedError(f"the server's queue is full: {message}", "lower --concurrency or --rate")
     if status == "DEADLINE_EXCEEDED":
         return timed_out(endpoint)
+    if "unknown model" in message.lower():  # a server that is there says UNAVAILABLE of a model or version that is not
+        return RequestFailedError(message)
     if status in ("UNAVAILABLE", "CANCELLED"):
         return unreachable(endpoint, message)
     if status in ("UNAUTHENTICATED", "PERMISSION_DENIED", "401", "403"):

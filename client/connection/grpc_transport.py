@@ -40,8 +40,7 @@ class GrpcTransport:
         self._infer: Any = self._channel.unary_unary(
             _METHOD, request_serializer=None, response_deserializer=service_pb2.ModelInferResponse.FromString
         )
-        # HTTP/2 allows lower-case names only
-        self._metadata = tuple((name.lower(), value) for name, value in endpoint.headers)
+        self._metadata = endpoint.headers
 
     def body(self, model: Model, images: NDArray[np.uint8], slot: Slot | None) -> bytes:
         """A serialised request; with a slot the images go there instead of into the message."""

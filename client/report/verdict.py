@@ -83,9 +83,10 @@ def _latency(result: dict[str, Any] | None) -> list[str]:
 
 
 def _perf_analyzer(result: dict[str, Any] | None) -> list[str]:
-    if not result:
+    measured = [row for row in result["rows"] if row["perf_analyzer"]["images_per_second"]] if result else []
+    if not measured:
         return []
-    best = max(result["rows"], key=lambda row: row["perf_analyzer"]["images_per_second"])
+    best = max(measured, key=lambda row: row["perf_analyzer"]["images_per_second"])
     rate = words.number(best["perf_analyzer"]["images_per_second"])
     return [f"perf_analyzer measures up to {rate} images/s (batch {best['batch_size']}, {words.load(best)})."]
 

@@ -20,7 +20,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.mktemp("repository")
     models.add_classifier(path)
     models.add_doubler(path)
-    models.add_classifier(path, "ninths", modulus=9, labels=CLASS_NAMES[::-1])
+    models.add_classifier(path, "ninths", config="\n", modulus=9, labels=CLASS_NAMES[::-1])
     return path
 
 

@@ -26,6 +26,7 @@ class Behaviour:
         logit: the value of every logit.
         answers: images in an answer, when not as many as were sent.
         hanging: set when a call has begun to hang.
+        headers: what came with the last inference.
     """
 
     live: bool = True
@@ -36,6 +37,7 @@ class Behaviour:
     logit: float = 0.0
     answers: int | None = None
     hanging: threading.Event = field(default_factory=threading.Event)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):
@@ -86,6 +88,7 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def ModelInfer(self, request, context):  # noqa: N802
         self._enter("ModelInfer")
+        self._behaviour.headers = dict(context.invocation_metadata())
         self._requests += 1
         if self._requests > self._behaviour.fail_after:
             context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
@@ -97,16 +100,17 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):
 
 
 @contextmanager
-def fake_triton(behaviour: Behaviour) -> Iterator[str]:
-    """Serve on a free port and yield HOST:PORT."""
+def fake_triton(behaviour: Behaviour, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
+    """Serve on a free port, with TLS where credentials are given, and yield HOST:PORT."""
     stopped = threading.Event()
     pool = ThreadPoolExecutor(8)
     server = grpc.server(pool)
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(_Service(behaviour, stopped), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    address = "localhost:0"
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield f"localhost:{port}"
     finally:
         stopped.set()
         server.stop(None).wait()

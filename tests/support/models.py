@@ -127,7 +127,7 @@ import triton_python_backend_utils as pb_utils
 
 class TritonPythonModel:
     def execute(self, requests):
-        time.sleep({seconds})
+        time.sleep({seconds} * len(requests))
         answers = []
         for request in requests:
             count = pb_utils.get_input_tensor_by_name(request, "images").as_numpy().shape[0]
