@@ -80,6 +80,8 @@ def test_demo_without_dataset_and_network_agrees_with_pytorch_and_says_what_it_u
     assert {path.name for path in (tmp_path / "results").iterdir()} == {
         "accuracy-resnet18_onnx.json",
         "latency-resnet18_onnx.json",
+        "report",
     }
+    assert "No accuracy was measured" in (tmp_path / "results/report/report.html").read_text()
     after = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert after.stdout == before.stdout
