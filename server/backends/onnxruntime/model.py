@@ -15,7 +15,8 @@ import onnxruntime
 import triton_python_backend_utils as pb_utils
 from batching import Array, Inputs, groups, sizes, split, to_text
 from completion import complete, is_complete
-from execution import Executor
+from execution import HostExecutor, make_executor
+from gpu_memory import DeviceArray
 from parameters import session_options
 from providers import CPU
 from session import make_session
@@ -57,7 +58,7 @@ class TritonPythonModel:
         kind, device = args["model_instance_kind"], int(args["model_instance_device_id"])
         try:
             session = make_session(Path(args["model_repository"]), args["model_version"], config, kind, device)
-            self._executor = Executor(session, config)
+            self._executor = make_executor(session, config, device)
         except Exception as error:  # noqa: BLE001  whatever it is, Triton reports it as the reason of the refusal
             raise pb_utils.TritonModelException(str(error)) from None
         if kind == "GPU" and session.get_providers()[0] == CPU:
@@ -99,11 +100,15 @@ class TritonPythonModel:
         del self._executor
 
     def _read(self, request: Any) -> Inputs:
+        """A request's inputs: on the GPU where its client put them there and FORCE_CPU_ONLY_INPUT_TENSORS is "no"."""
         given = {tensor.name(): tensor for tensor in request.inputs()}
         inputs = {}
         for tensor in self._inputs:
             if tensor.name not in given:
                 continue  # optional: the model has a value of its own
+            if not given[tensor.name].is_cpu() and not isinstance(self._executor, HostExecutor):
+                inputs[tensor.name] = DeviceArray(given[tensor.name].to_dlpack())
+                continue
             array = given[tensor.name].as_numpy()
             if array.dtype == object:
                 array = to_text(array)

@@ -89,6 +89,8 @@ def session_options(config: Config, kind: str) -> onnxruntime.SessionOptions:
     threads = integer(config, "intra_op_thread_count", 0)
     options.intra_op_num_threads = threads if threads > 0 else threads_per_instance(config, kind)
     options.inter_op_num_threads = max(integer(config, "inter_op_thread_count", 0), 0)
+    # Between runs the cores are Triton's: a thread that goes on waiting for work delays the answer on its way out.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     modes = (onnxruntime.ExecutionMode.ORT_SEQUENTIAL, onnxruntime.ExecutionMode.ORT_PARALLEL)
     options.execution_mode = choice(config, "execution_mode", modes)
     if (value := text(config, "enable_mem_arena")) is not None:
@@ -104,14 +106,10 @@ def session_options(config: Config, kind: str) -> onnxruntime.SessionOptions:
     return options
 
 
-def run_options(config: Config) -> onnxruntime.RunOptions | None:
-    """The options of each run; None for the defaults."""
+def run_settings(config: Config) -> dict[str, str]:
+    """What each run is to be told."""
     value = text(config, _SHRINKAGE_KEY)
-    if value is None:
-        return None
-    options = onnxruntime.RunOptions()
-    options.add_run_config_entry(_SHRINKAGE_KEY, value)
-    return options
+    return {} if value is None else {_SHRINKAGE_KEY: value}
 
 
 def threads_per_instance(config: Config, kind: str) -> int:
