@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
 from tests.support import graphs
-
-BACKEND = Path(__file__).parents[2] / "server/backends/onnxruntime"
 
 
 class HostMemory:
@@ -29,13 +25,6 @@ class HostMemory:
 
     def clear(self, target: int, size: int) -> None:
         ctypes.memset(target, 0, size)
-
-
-@pytest.fixture
-def backend(monkeypatch):
-    """Imports a module of the backend as Triton's process for Python models does."""
-    monkeypatch.syspath_prepend(BACKEND)
-    return importlib.import_module
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def choose_providers(config: Config, kind: str, device: int, *, gpu_demanded: bo
     if kind != "GPU":
         return [(CPU, {})]
     if CUDA in onnxruntime.get_available_providers():
+        onnxruntime.preload_dlls()  # CUDA and cuDNN may be installed as wheels, where no loader looks
         return [(CUDA, options), (CPU, {})]
     if gpu_demanded:
         raise ValueError(
