@@ -36,6 +36,8 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
     top.add_argument("--load", action="append", default=[], metavar="MODEL", help="serve this model only; repeatable")
+    text = "complete configurations that name no inputs or outputs from the models (Triton's own default)"
+    top.add_argument("--auto-complete-config", action="store_true", help=text)
     top.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
         text = f"port of {name} (default: %(default)s; 0 takes a free one)"
@@ -51,7 +53,7 @@ def serve(arguments: argparse.Namespace) -> int:
     """Start the server, wait for the command, a signal or the server's end, and leave nothing behind."""
     check_machine()
     wheel = find_wheel()
-    selection = select_models(arguments.repository, arguments.load)
+    selection = select_models(arguments.repository, arguments.load, auto_complete=arguments.auto_complete_config)
     for name, reason in selection.left_out.items():
         logger.info("leaving out %s: %s", name, reason)
     if not arguments.host.startswith("127.") and arguments.host not in ("localhost", "::1"):
@@ -59,7 +61,14 @@ def serve(arguments: argparse.Namespace) -> int:
     ports = reserve(arguments.host, arguments.http_port, arguments.grpc_port, arguments.metrics_port)
     with (
         _signals_interrupt(),
-        TritonServer(wheel, arguments.repository, selection.served, ports, echo=arguments.verbose) as server,
+        TritonServer(
+            wheel,
+            arguments.repository,
+            selection.served,
+            ports,
+            echo=arguments.verbose,
+            auto_complete=arguments.auto_complete_config,
+        ) as server,
     ):
         server.wait_until_ready(arguments.timeout)
         logger.info(

@@ -31,12 +31,13 @@ class Selection:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def select_models(repository: Path, wanted: Sequence[str] = ()) -> Selection:
+def select_models(repository: Path, wanted: Sequence[str] = (), *, auto_complete: bool = False) -> Selection:
     """Look through a model repository.
 
     Args:
         repository: its directory.
         wanted: names to serve; empty for all that this machine can.
+        auto_complete: Triton will complete configurations from the models, so an ONNX model may lack one.
 
     Raises:
         ServerError: no such repository, no model in it, an unreadable configuration, or a wanted model that is
@@ -51,7 +52,7 @@ def select_models(repository: Path, wanted: Sequence[str] = ()) -> Selection:
         if name not in names:
             raise ServerError(f"{repository} holds no model '{name}'", f"it holds: {', '.join(names)}")
     chosen = list(dict.fromkeys(wanted)) or names
-    reasons = {name: _why_not(repository / name) for name in chosen}
+    reasons = {name: _why_not(repository / name, auto_complete) for name in chosen}
     left_out = {name: reason for name, reason in reasons.items() if reason}
     served = tuple(name for name in chosen if name not in left_out)
     refused = [name for name in wanted if name in left_out] or ([] if served else list(left_out))
@@ -63,13 +64,15 @@ def select_models(repository: Path, wanted: Sequence[str] = ()) -> Selection:
     return Selection(served, left_out)
 
 
-def _why_not(directory: Path) -> str:
+def _why_not(directory: Path, auto_complete: bool) -> str:
     """Why this machine cannot serve the model in `directory`; empty when it can."""
     path = directory / "config.pbtxt"
+    is_onnx = auto_complete and any(directory.glob("[0-9]*/model.onnx"))
     if not path.is_file():
-        return "it has no config.pbtxt"
+        return "" if is_onnx else "it has no config.pbtxt"
     config = _parse(path)
     backend = config.backend or _PLATFORM_BACKENDS.get(config.platform, config.platform)  # type: ignore[attr-defined]
+    backend = backend or ("onnxruntime" if is_onnx else "")
     if backend not in SERVED_BACKENDS:
         return f"the embedded server has no {backend or 'named'} backend"
     groups = list(config.instance_group)  # type: ignore[attr-defined]

@@ -40,16 +40,25 @@ class TritonServer:
         models: the names to load.
         ports: where to listen.
         echo: pass Triton's log on to standard error as well.
+        auto_complete: let Triton complete configurations from the models.
     """
 
     def __init__(
-        self, wheel: Wheel, repository: Path, models: Sequence[str], ports: Ports, *, echo: bool = False
+        self,
+        wheel: Wheel,
+        repository: Path,
+        models: Sequence[str],
+        ports: Ports,
+        *,
+        echo: bool = False,
+        auto_complete: bool = False,
     ) -> None:
         self._wheel = wheel
         self._repository = repository.resolve()
         self._models = models
         self.ports = ports
         self._echo = echo
+        self._auto_complete = auto_complete
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
 
@@ -158,7 +167,7 @@ class TritonServer:
             f"--model-repository={self._repository}",
             f"--backend-directory={backends}",
             f"--backend-config=python,shm-region-prefix-name={remains.region_prefix()}",
-            "--disable-auto-complete-config",
+            *(() if self._auto_complete else ("--disable-auto-complete-config",)),
             "--model-control-mode=explicit",
             *(f"--load-model={model}" for model in self._models),
             f"--http-address={ports.host}",

@@ -87,17 +87,23 @@ def check_machine() -> None:
 
 
 def _check_packages() -> None:
-    for package in ("numpy", "onnxruntime"):
-        try:
-            version = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            raise ServerError(f"{package} is not installed for {sys.executable}", "make setup installs it") from None
+    for package, distributions in {"numpy": ("numpy",), "onnxruntime": ("onnxruntime", "onnxruntime-gpu")}.items():
+        version = next(filter(None, map(_version, distributions)), None)
+        if version is None:
+            raise ServerError(f"{package} is not installed for {sys.executable}", "make setup installs it")
         if package == "numpy" and int(version.split(".")[0]) >= 2:
             raise ServerError(
                 f"numpy {version} in {sys.prefix}: Triton 2.51's Python backend needs numpy below 2; with numpy 2 "
                 "every output would arrive empty, without an error",
                 "make the environment again: rm -r .venv-server && make setup",
             )
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _libpython(libraries: Path) -> Path:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import pytest
 
 from tests.support import models
@@ -21,3 +24,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory):
 def served(repository) -> Served:
     with start_server(repository) as server:
         yield server
+
+
+@pytest.fixture
+def backend(monkeypatch):
+    """Imports a module of the ONNX backend as Triton's process for Python models does."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "server/backends/onnxruntime")
+    return importlib.import_module

@@ -82,12 +82,12 @@ def test_a_corrupt_model_is_refused_with_a_reason(doubler):
 
 DISAGREEMENTS = {
     "name": (models.tensor("input", "z", "TYPE_FP32", [-1]), "input 'z' is configured"),
-    "dtype": (models.tensor("input", "x", "TYPE_INT32", [-1]), "TYPE_INT32, the model has tensor(float)"),
+    "dtype": (models.tensor("input", "x", "TYPE_INT32", [-1]), "TYPE_INT32, the model has TYPE_FP32"),
     "rank": (models.tensor("input", "x", "TYPE_FP32", [-1, 2]), "says [-1, -1, 2], the model has [-1, -1]"),
     "parameter": (
         models.tensor("input", "x", "TYPE_FP32", [-1])
         + 'parameters { key: "execution_mode" value { string_value: "3" } }\n',
-        "parameter execution_mode: expected one of [0, 1], found 3",
+        "parameter execution_mode: expected one of 0 to 1, found 3",
     ),
 }
 
@@ -103,7 +103,7 @@ def test_configurations_that_disagree_with_their_model_are_refused(tmp_path):
     for name, (_, said) in DISAGREEMENTS.items():
         assert f"{name} version 1:" in result.stderr
         assert said in result.stderr
-    assert "the model's batch dimension is fixed to 3" in result.stderr
+    assert "the model's first dimension must vary, but it is fixed to 3" in result.stderr
 
 
 def test_a_busy_port_is_named(doubler):

@@ -57,3 +57,15 @@ def test_a_configuration_that_does_not_parse_names_file_and_line(tmp_path):
     add_model(tmp_path, "bad", 'platform: "onnxruntime_onnx"\nmax_batchsize: 4\n')
     with pytest.raises(ServerError, match=r"bad/config\.pbtxt .*2:1.*max_batchsize"):
         select_models(tmp_path)
+
+
+def test_an_onnx_model_needs_no_configuration_where_triton_completes_it(tmp_path):
+    (tmp_path / "bare" / "1").mkdir(parents=True)
+    (tmp_path / "bare" / "1" / "model.onnx").write_bytes(b"a model")
+    add_model(tmp_path, "unnamed", "max_batch_size: 4").write_bytes(b"a model")
+    (tmp_path / "stray").mkdir()
+    selection = select_models(tmp_path, auto_complete=True)
+    assert selection.served == ("bare", "unnamed")
+    assert set(selection.left_out) == {"stray"}
+    with pytest.raises(ServerError, match=r"bare: it has no config\.pbtxt"):
+        select_models(tmp_path)

@@ -58,7 +58,7 @@ def test_libpython_is_missing(fake_wheel, monkeypatch):
 )
 def test_wrong_packages(monkeypatch, package, version, said):
     def found(name):
-        if name != package:
+        if name.removesuffix("-gpu") != package:
             return "1.26.4"
         if version is None:
             raise importlib.metadata.PackageNotFoundError(name)
@@ -67,6 +67,16 @@ def test_wrong_packages(monkeypatch, package, version, said):
     monkeypatch.setattr(importlib.metadata, "version", found)
     with pytest.raises(ServerError, match=said):
         wheel.check_machine()
+
+
+def test_onnx_runtime_for_gpus_is_onnx_runtime_too(monkeypatch):
+    def found(name):
+        if name == "onnxruntime":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1.26.4"
+
+    monkeypatch.setattr(importlib.metadata, "version", found)
+    wheel.check_machine()
 
 
 @pytest.mark.parametrize(

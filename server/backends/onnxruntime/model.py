@@ -7,20 +7,43 @@ the server, with this directory on its import path.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import onnxruntime
 import triton_python_backend_utils as pb_utils
+from batching import Array, Inputs, groups, sizes, split, to_text
+from completion import complete, is_complete
+from execution import HostExecutor, make_executor
+from gpu_memory import DeviceArray
+from parameters import session_options
+from providers import CPU
 from session import make_session
+from signature import configured_dims, dims_of
 
-Shapes = tuple[tuple[int, ...], ...]
+Answer = dict[str, Array]
 
 
 class TritonPythonModel:
     """One instance of one model; Triton's interface for Python models."""
+
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config: Any) -> Any:
+        """Complete a configuration that names no inputs or no outputs; Triton calls it unless told not to.
+
+        Raises:
+            TritonModelException: it cannot be completed.
+        """
+        config = auto_complete_model_config.as_dict()
+        if is_complete(config):
+            return auto_complete_model_config
+        try:
+            path = _file_of_this_process()
+            complete(config, onnxruntime.InferenceSession(str(path), session_options(config, "CPU"), providers=[CPU]))
+        except Exception as error:  # noqa: BLE001  whatever it is, Triton reports it as the reason of the refusal
+            raise pb_utils.TritonModelException(str(error)) from None
+        return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the model.
@@ -32,16 +55,25 @@ class TritonPythonModel:
             TritonModelException: the model cannot be served as configured.
         """
         config = json.loads(args["model_config"])
-        self._batches = config["max_batch_size"] > 0
-        self._inputs = [entry["name"] for entry in config["input"]]
-        self._outputs = [entry["name"] for entry in config["output"]]
-        file = config["default_model_filename"] or "model.onnx"
-        path = Path(args["model_repository"]) / args["model_version"] / file
         kind, device = args["model_instance_kind"], int(args["model_instance_device_id"])
         try:
-            self._session = make_session(path, config, kind, device)
+            session = make_session(Path(args["model_repository"]), args["model_version"], config, kind, device)
+            self._executor = make_executor(session, config, device)
         except Exception as error:  # noqa: BLE001  whatever it is, Triton reports it as the reason of the refusal
             raise pb_utils.TritonModelException(str(error)) from None
+        if kind == "GPU" and session.get_providers()[0] == CPU:
+            pb_utils.Logger.log_warn(
+                f"{args['model_name']}: there is a GPU, but this ONNX Runtime has no CUDA; KIND_AUTO takes the CPU"
+            )
+        tensors = {tensor.name: tensor for tensor in (*session.get_inputs(), *session.get_overridable_initializers())}
+        self._inputs = [tensors[entry["name"]] for entry in config["input"]]
+        self._scalars = {
+            entry["name"]: configured_dims(entry)
+            for entry in config["output"]
+            if not dims_of(next(tensor for tensor in session.get_outputs() if tensor.name == entry["name"]))
+        }
+        scalar_inputs = any(not dims_of(tensor) for tensor in self._inputs)
+        self._batches = config["max_batch_size"] > 0 and not self._scalars and not scalar_inputs
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer requests that Triton's dynamic batcher has brought together.
@@ -49,43 +81,57 @@ class TritonPythonModel:
         Requests of equal shape (the batch dimension aside) run as one batch. Where such a batch fails, its requests
         run one by one, so that a bad one fails alone.
         """
-        answers: list[Any] = [None] * len(requests)
-        tensors = [self._tensors(request) for request in requests]
-        groups: dict[Shapes, list[int]] = defaultdict(list)
-        for index, arrays in enumerate(tensors):
-            groups[self._shapes(arrays, index)].append(index)
-        for members in groups.values():
-            for index, answer in zip(members, self._answer([tensors[index] for index in members]), strict=True):
-                answers[index] = _response(answer, requests[index].requested_output_names())
-        return answers
+        answers: dict[int, Answer | Exception] = {}
+        inputs: dict[int, Inputs] = {}
+        for number, request in enumerate(requests):
+            try:
+                inputs[number] = self._read(request)
+            except Exception as error:  # noqa: BLE001  it becomes the answer to the request that caused it
+                answers[number] = error
+        wanted = [request.requested_output_names() for request in requests]
+        for members in groups(inputs) if self._batches else [[number] for number in inputs]:
+            names = list(dict.fromkeys(name for number in members for name in wanted[number]))
+            found = self._answer([inputs[number] for number in members], names)
+            answers.update(zip(members, found, strict=True))
+        return [_response(answers[number], names) for number, names in enumerate(wanted)]
 
     def finalize(self) -> None:
         """Let the session go."""
-        del self._session
+        del self._executor
 
-    def _tensors(self, request: Any) -> dict[str, np.ndarray[Any, Any]]:
-        found = ((name, pb_utils.get_input_tensor_by_name(request, name)) for name in self._inputs)
-        return {name: tensor.as_numpy() for name, tensor in found if tensor is not None}
+    def _read(self, request: Any) -> Inputs:
+        """A request's inputs: on the GPU where its client put them there and FORCE_CPU_ONLY_INPUT_TENSORS is "no"."""
+        given = {tensor.name(): tensor for tensor in request.inputs()}
+        inputs = {}
+        for tensor in self._inputs:
+            if tensor.name not in given:
+                continue  # optional: the model has a value of its own
+            if not given[tensor.name].is_cpu() and not isinstance(self._executor, HostExecutor):
+                inputs[tensor.name] = DeviceArray(given[tensor.name].to_dlpack())
+                continue
+            array = given[tensor.name].as_numpy()
+            if array.dtype == object:
+                array = to_text(array)
+            inputs[tensor.name] = array if dims_of(tensor) else array.reshape(())
+        return inputs
 
-    def _shapes(self, arrays: dict[str, np.ndarray[Any, Any]], index: int) -> Shapes:
-        """What two requests must share to run in one batch; without batching, nothing is shared."""
-        shapes = tuple(array.shape[1:] if self._batches else array.shape for array in arrays.values())
-        return shapes if self._batches else ((index,), *shapes)
-
-    def _answer(self, group: list[dict[str, np.ndarray[Any, Any]]]) -> list[dict[str, Any] | Exception]:
+    def _answer(self, parts: list[Inputs], names: list[str]) -> Sequence[Answer | Exception]:
         try:
-            if len(group) == 1:
-                return [dict(zip(self._outputs, self._session.run(self._outputs, group[0]), strict=True))]
-            batch = {name: np.concatenate([arrays[name] for arrays in group]) for name in group[0]}
-            results = self._session.run(self._outputs, batch)
+            lengths = sizes(parts) if self._batches else [1]
+            results = self._executor.run(names, parts)
+            for name in self._scalars.keys() & results.keys():
+                results[name] = results[name].reshape(self._scalars[name])
+            return split(results, lengths) if self._batches else [results]
         except Exception as error:  # noqa: BLE001  it becomes the answer to the request that caused it
-            return [error] if len(group) == 1 else [self._answer([arrays])[0] for arrays in group]
-        ends = np.cumsum([len(next(iter(arrays.values()))) for arrays in group])[:-1]
-        parts = zip(*(np.split(result, ends) for result in results), strict=True)
-        return [dict(zip(self._outputs, part, strict=True)) for part in parts]
+            return [error] if len(parts) == 1 else [self._answer([inputs], names)[0] for inputs in parts]
 
 
-def _response(answer: dict[str, Any] | Exception, requested: Sequence[str]) -> Any:
+def _file_of_this_process() -> Path:
+    """The ONNX file: Triton's process for Python models gets it as its first argument, and its model never."""
+    return Path(Path("/proc/self/cmdline").read_text().split("\0")[1])
+
+
+def _response(answer: Answer | Exception, names: Sequence[str]) -> Any:
     if isinstance(answer, Exception):
         return pb_utils.InferenceResponse([], pb_utils.TritonError(str(answer)))
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in requested])
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in names])

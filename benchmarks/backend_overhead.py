@@ -1,0 +1,199 @@
+"""What the embedded server's ONNX backend costs beside ONNX Runtime in this process, in the same run.
+
+    .venv/bin/python benchmarks/backend_overhead.py --output benchmarks/results/backend-overhead.json
+
+Two models: the network, and a tiny one that computes next to nothing, so that only the way through gRPC, Triton and the
+backend remains. The client sends requests that are bytes already and checks one answer a round, so that little of the
+processor goes to it. Both sides run the same model.onnx with the same number of threads on the same images.
+
+A round measures both, in alternating order; while one runs the other is idle. Rounds are short and many, for other work
+on the machine then meets both sides alike. Says the median over the rounds of served / in process and its 95 % interval
+(order statistics: the rounds need not follow any distribution).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.served import embedded_server  # noqa: E402  the project is run from its folder, not installed
+from client.images import unlabelled  # noqa: E402
+from client.load import Load  # noqa: E402
+from client.results import environment  # noqa: E402
+
+TINY = "tiny"
+
+
+def add_tiny(repository: Path, like: Path) -> None:
+    """Write a model with the network's signature and configuration whose logits are an image's first ten values."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    constants = {"axis": [1], "start": [0], "end": [10]}
+    nodes = [
+        helper.make_node("Flatten", ["images"], ["values"]),
+        helper.make_node("Slice", ["values", "start", "end", "axis"], ["ten"]),
+        helper.make_node("Cast", ["ten"], ["logits"], to=TensorProto.FLOAT),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        TINY,
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 32, 32, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 10])],
+        initializer=[numpy_helper.from_array(np.array(value, np.int64), key) for key, value in constants.items()],
+    )
+    directory = repository / TINY / "1"
+    directory.mkdir(parents=True)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), directory / "model.onnx"
+    )
+    config = (like / "config.pbtxt").read_text().replace(f'name: "{like.name}"', f'name: "{TINY}"')
+    (repository / TINY / "config.pbtxt").write_text(config)
+    shutil.copy(like / "labels.txt", repository / TINY)
+
+
+def in_process(session, images: np.ndarray, load: Load) -> float:
+    """Images per second of ONNX Runtime in this process, after the same warm-up as the client's."""
+    size = load.batch_size
+    batches = [images[(start + np.arange(size)) % len(images)] for start in range(0, 8 * size, size)]
+    for batch in batches[:3]:
+        session.run(None, {"images": batch})
+    count, begin = 0, time.perf_counter()
+    while time.perf_counter() - begin < load.seconds:
+        session.run(None, {"images": batches[count % len(batches)]})
+        count += 1
+    return count * size / (time.perf_counter() - begin)
+
+
+def served(url: str, name: str, session, images: np.ndarray, load: Load) -> float:
+    """Images per second over gRPC in a closed loop, from the first request after the warm-up to the last answer."""
+    import grpc
+    from tritonclient.grpc import service_pb2
+
+    size = load.batch_size
+    batches = [images[(start + np.arange(size)) % len(images)] for start in range(0, 8 * size, size)]
+    requests = []
+    for batch in batches:
+        tensor = service_pb2.ModelInferRequest.InferInputTensor(name="images", datatype="UINT8", shape=batch.shape)
+        message = service_pb2.ModelInferRequest(model_name=name, inputs=[tensor], raw_input_contents=[batch.tobytes()])
+        requests.append(message.SerializeToString())
+    ready, ends, counts = threading.Barrier(load.concurrency + 1), [], []
+
+    def work(infer) -> None:
+        for request in requests[:3]:
+            infer(request)
+        ready.wait()
+        count, deadline = 0, time.perf_counter() + load.seconds
+        while time.perf_counter() < deadline:
+            infer(requests[count % len(requests)])
+            count += 1
+        ends.append(time.perf_counter())
+        counts.append(count)
+
+    with ExitStack() as stack:
+        channels = [stack.enter_context(grpc.insecure_channel(url)) for _ in range(load.concurrency)]
+        calls = [channel.unary_unary("/inference.GRPCInferenceService/ModelInfer") for channel in channels]
+        answer = service_pb2.ModelInferResponse.FromString(calls[0](requests[0])).raw_output_contents[0]
+        expected = session.run(["logits"], {"images": batches[0]})[0]
+        np.testing.assert_array_equal(np.frombuffer(answer, np.float32).reshape(expected.shape), expected)
+        threads = [threading.Thread(target=work, args=(call,)) for call in calls]
+        for thread in threads:
+            thread.start()
+        ready.wait()
+        begin = time.perf_counter()
+        for thread in threads:
+            thread.join()
+    return sum(counts) * size / (max(ends) - begin)
+
+
+def median_interval(values: list[float]) -> tuple[float, float, float]:
+    """The median and a distribution-free interval that covers it with at least 95 % (all of them below six values)."""
+    from scipy.stats import binom
+
+    ordered = sorted(values)
+    low = max(int(binom.ppf(0.025, len(ordered), 0.5)) - 1, 0)
+    return float(np.median(ordered)), ordered[low], ordered[-1 - low]
+
+
+def measure(url: str, name: str, session, images: np.ndarray, load: Load, rounds: int) -> dict[str, object]:
+    """Alternate rounds of one model at one batch size."""
+    rows = []
+    for number in range(rounds):
+        row = {}
+        for side in ("served", "in_process") if number % 2 else ("in_process", "served"):
+            if side == "served":
+                row[side] = served(url, name, session, images, load)
+            else:
+                row[side] = in_process(session, images, load)
+        rows.append(row)
+    ratio, low, high = median_interval([row["served"] / row["in_process"] for row in rows])
+    medians = {side: float(np.median([row[side] for row in rows])) for side in ("served", "in_process")}
+    print(
+        f"{name:14} batch {load.batch_size:3}, {load.concurrency} in flight: served {medians['served']:9.1f}, "
+        f"in process {medians['in_process']:9.1f} images/s; ratio {ratio:.3f} [{low:.3f}, {high:.3f}]",
+        flush=True,
+    )
+    return {"model": name, "batch_size": load.batch_size, "concurrency": load.concurrency, "seconds": load.seconds,
+            "rounds": rows, "medians": medians, "ratio": ratio, "ratio_interval_95": [low, high]}  # fmt: skip
+
+
+def main() -> None:
+    """Measure, print, and write the figures where --output says."""
+    import onnxruntime
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repository", type=Path, default=ROOT / "model_repository")
+    parser.add_argument("--model", default="resnet18_onnx")
+    parser.add_argument("--only", choices=("tiny", "network"), help="one of the two models")
+    parser.add_argument("--batch-size", default="1,8,64")
+    parser.add_argument("--concurrency", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--seconds", type=float, default=1, help="of each half of a round")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    images_name, images = unlabelled(None)
+    rows = []
+    with tempfile.TemporaryDirectory() as directory:
+        repository = Path(directory)
+        shutil.copytree(arguments.repository / arguments.model, repository / arguments.model)
+        add_tiny(repository, repository / arguments.model)
+        names = {"tiny": [TINY], "network": [arguments.model]}.get(arguments.only, [TINY, arguments.model])
+        loads = [f"--load={name}" for name in names]
+        with embedded_server(repository, *loads) as url:
+            for name in names:
+                newest = max((repository / name).glob("[0-9]*"), key=lambda path: int(path.name))
+                session = onnxruntime.InferenceSession(
+                    newest / "model.onnx", options, providers=["CPUExecutionProvider"]
+                )
+                for size in arguments.batch_size.split(","):
+                    load = Load(int(size), arguments.concurrency, arguments.seconds)
+                    rows.append(measure(url, name, session, images, load, arguments.rounds))
+    machine = environment()
+    print(f"{machine['cpu']}, {machine['cores']} cores, {date.today()}, ONNX Runtime {onnxruntime.__version__}, "
+          f"{images_name}; medians of {arguments.rounds} rounds of 2 x {arguments.seconds} s")  # fmt: skip
+    if arguments.output:
+        result = {"command": " ".join(sys.argv), "date": str(date.today()), "results": rows,
+                  "onnxruntime": onnxruntime.__version__, "images": images_name, "environment": machine}  # fmt: skip
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

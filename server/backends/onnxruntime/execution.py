@@ -1,0 +1,65 @@
+"""How an instance runs its batches: from host memory, or bound to its GPU's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnxruntime
+from batching import Array, Inputs, join
+from binding import NUMPY_TYPES, BoundExecutor
+from gpu_memory import CudaMemory
+from parameters import run_settings
+from providers import CUDA
+from signature import dims_of
+
+Config = Mapping[str, Any]
+
+
+class HostExecutor:
+    """Runs a session on arrays in host memory; on a GPU, ONNX Runtime copies them there and back.
+
+    Args:
+        session: the model's.
+        settings: entries of each run's options.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, settings: Mapping[str, str]) -> None:
+        self._session = session
+        self._options = onnxruntime.RunOptions()
+        for key, value in settings.items():
+            self._options.add_run_config_entry(key, value)
+
+    def run(self, names: Sequence[str], parts: Sequence[Inputs]) -> dict[str, Array]:
+        """Run one batch.
+
+        Args:
+            names: the outputs wanted.
+            parts: the inputs of each request; equal but for the batch dimension.
+
+        Returns:
+            output name -> array of the whole batch.
+        """
+        return dict(zip(names, self._session.run(names, join(parts), self._options), strict=True))
+
+
+def make_executor(session: onnxruntime.InferenceSession, config: Config, device: int) -> HostExecutor | BoundExecutor:
+    """Choose: bound to the GPU where the session is on one and the model is made of batches of numbers.
+
+    Raises:
+        ValueError: the GPU's memory cannot be used.
+    """
+    settings = run_settings(config)
+    tensors = [*session.get_inputs(), *session.get_outputs()]
+    numbers = all(tensor.type in NUMPY_TYPES and dims_of(tensor) for tensor in tensors)
+    if session.get_providers()[0] != CUDA or config["max_batch_size"] == 0 or not numbers:
+        return HostExecutor(session, settings)
+    graphs = session.get_provider_options()[CUDA].get("enable_cuda_graph") == "1"
+    return BoundExecutor(session, CudaMemory(device), prepared_sizes(config), settings, graphs=graphs)
+
+
+def prepared_sizes(config: Config) -> list[int]:
+    """The batch sizes a configuration prepares for: those it warms up and prefers, and its maximum."""
+    sizes = {int(entry.get("batch_size", 1)) for entry in config.get("model_warmup", [])}
+    sizes |= {int(size) for size in config.get("dynamic_batching", {}).get("preferred_batch_size", [])}
+    return sorted({size for size in sizes if size > 0} | {int(config["max_batch_size"])})
