@@ -183,7 +183,7 @@ def main() -> None:
                     newest / "model.onnx", options, providers=["CPUExecutionProvider"]
                 )
                 for size in arguments.batch_size.split(","):
-                    load = Load(int(size), arguments.concurrency, arguments.seconds)
+                    load = Load(int(size), arguments.seconds, arguments.concurrency)
                     rows.append(measure(url, name, session, images, load, arguments.rounds))
     machine = environment()
     print(f"{machine['cpu']}, {machine['cores']} cores, {date.today()}, ONNX Runtime {onnxruntime.__version__}, "
