@@ -56,7 +56,7 @@ def test_classification_extension_names_the_classes(client):
     images = np.zeros((2, 32, 32, 3), np.uint8)
     images[:, 0, 0, 0] = [7, 13]
     answer = infer(client, "classifier", "images", images, "logits", class_count=1)
-    assert [entry[0].decode() for entry in answer] == ["1.000000:7:class 7", "1.000000:3:class 3"]
+    assert [entry[0].decode() for entry in answer] == ["1.000000:7:horse", "1.000000:3:cat"]
 
 
 @pytest.mark.parametrize(
