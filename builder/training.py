@@ -19,6 +19,7 @@ from builder.history import EpochRecord
 from builder.recipes import Optimizer, Recipe
 from builder.resnet import Classifier
 from builder.schedule import learning_rate
+from builder.sharpness import Summit
 from cifar10 import Dataset
 
 EVALUATION_BATCH = 1000
@@ -77,8 +78,11 @@ class Trainer:
             if decay
             else None
         )
+        self._summit = Summit(self.classifier) if self.recipe.sharpness_radius else None
         # CUDA graphs: at 4 ms an update, launching kernels one by one takes longer than running them
-        self._loss = torch.compile(self._loss_of, mode="reduce-overhead") if self.compiled else self._loss_of
+        self._loss = (
+            torch.compile(self._loss_of, mode="reduce-overhead", dynamic=False) if self.compiled else self._loss_of
+        )
 
     @property
     def device(self) -> torch.device:
@@ -132,7 +136,9 @@ class Trainer:
     def _train_epoch(self, number: int, progress: ProgressHook) -> tuple[float, float]:
         # Seeded by the epoch, so that a resumed run draws what an uninterrupted one would.
         generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        pixels = augmentation.crop_and_flip(self.train.pixels, self.recipe.crop_padding, generator)
+        pixels = augmentation.crop_and_flip(
+            self.train.pixels, self.recipe.crop_padding, generator, uncropped=self.recipe.uncropped
+        )
         order = torch.randperm(len(self.train), generator=generator).to(self.device)
         losses, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         self.classifier.train()
@@ -158,14 +164,26 @@ class Trainer:
             images = augmentation.cutout(images, self.recipe.cutout, generator)
         if self.recipe.cutmix and torch.rand(1, generator=generator).item() < self.recipe.cutmix:
             images, targets = augmentation.cutmix(images, targets, generator)
-        torch.compiler.cudagraph_mark_step_begin()  # what the last update's graph returned has been used
-        loss, logits = self._loss(images, targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        if self._summit is not None:
+            few = slice(self.recipe.sharpness_images)
+            self._summit.remember()
+            self._gradients(images[few], targets[few])
+            self._summit.climb(self.recipe.sharpness_radius)
+        loss, logits = self._gradients(images, targets)
+        if self._summit is not None:
+            self._summit.descend()
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.classifier)
         return loss.detach(), (logits.argmax(1) == labels).sum()
+
+    def _gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward and backward: loss and logits; the gradients are in the parameters."""
+        torch.compiler.cudagraph_mark_step_begin()  # what the last graph returned has been used
+        loss, logits = self._loss(images, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        return loss, logits
 
     def _loss_of(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         images = images.contiguous(memory_format=torch.channels_last)
@@ -228,13 +246,14 @@ def evaluate(classifier: Classifier, images: Images) -> tuple[float, float]:
 
 
 def _optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
-    matrices = [parameter for parameter in module.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    parameters, decay = list(module.parameters()), recipe.weight_decay
     if recipe.optimizer is Optimizer.ADAM:
-        return torch.optim.Adam(groups, lr=recipe.learning_rate)
-    fused = next(module.parameters()).is_cuda  # one kernel instead of one a tensor group
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True, fused=fused)
+        return torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=decay)
+    return torch.optim.SGD(
+        parameters,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=True,
+        weight_decay=decay,
+        fused=parameters[0].is_cuda,  # one kernel instead of one a tensor group
+    )
