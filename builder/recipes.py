@@ -47,10 +47,6 @@ class Recipe:
             images to be classified, and a crop shifts them.
         cutout: side in pixels of a square set to the mean (DeVries & Taylor 2017); 0 for none.
         cutmix: probability that a batch is CutMix-ed (Yun et al. 2019, alpha 1); 0 for none.
-        sharpness_radius: length of the step up the loss, over all parameters, from where the gradient is taken
-            (SAM, Foret et al. 2021): finds flatter minima; 0 for none.
-        sharpness_images: images of each batch that find the direction up; a part of the batch costs less and serves
-            nearly as well (Bahri et al. 2022, section 4).
         ema_decay: decay per update of the exponential average of the weights, which is what is tested and saved;
             0 for none.
     """
@@ -71,8 +67,6 @@ class Recipe:
     uncropped: float = 0.0
     cutout: int = 0
     cutmix: float = 0.0
-    sharpness_radius: float = 0.0
-    sharpness_images: int = 64
     ema_decay: float = 0.0
 
     def plain(self) -> dict[str, object]:
@@ -91,8 +85,6 @@ class Recipe:
             "crop_padding": (0 <= self.crop_padding < 32, "0..31 pixels", self.crop_padding),
             "cutmix": (0 <= self.cutmix <= 1, "0..1", self.cutmix),
             "uncropped": (0 <= self.uncropped <= 1, "0..1", self.uncropped),
-            "sharpness_radius": (self.sharpness_radius >= 0, "0 or more", self.sharpness_radius),
-            "sharpness_images": (self.sharpness_images >= 1, "1 or more", self.sharpness_images),
             "ema_decay": (0 <= self.ema_decay < 1, "0 up to 1", self.ema_decay),
         }
         for name, (good, expected, found) in checks.items():
@@ -129,8 +121,7 @@ RECIPES = {
             weight_decay=5e-4,
             warmup=0.1,
             uncropped=0.5,
-            cutmix=0.5,
-            sharpness_radius=0.1,
+            cutmix=0.8,
         ),
     )
 }

@@ -19,7 +19,6 @@ from builder.history import EpochRecord
 from builder.recipes import Optimizer, Recipe
 from builder.resnet import Classifier
 from builder.schedule import learning_rate
-from builder.sharpness import Summit
 from cifar10 import Dataset
 
 EVALUATION_BATCH = 1000
@@ -78,11 +77,8 @@ class Trainer:
             if decay
             else None
         )
-        self._summit = Summit(self.classifier) if self.recipe.sharpness_radius else None
         # CUDA graphs: at 4 ms an update, launching kernels one by one takes longer than running them
-        self._loss = (
-            torch.compile(self._loss_of, mode="reduce-overhead", dynamic=False) if self.compiled else self._loss_of
-        )
+        self._loss = torch.compile(self._loss_of, mode="reduce-overhead") if self.compiled else self._loss_of
 
     @property
     def device(self) -> torch.device:
@@ -164,26 +160,14 @@ class Trainer:
             images = augmentation.cutout(images, self.recipe.cutout, generator)
         if self.recipe.cutmix and torch.rand(1, generator=generator).item() < self.recipe.cutmix:
             images, targets = augmentation.cutmix(images, targets, generator)
-        if self._summit is not None:
-            few = slice(self.recipe.sharpness_images)
-            self._summit.remember()
-            self._gradients(images[few], targets[few])
-            self._summit.climb(self.recipe.sharpness_radius)
-        loss, logits = self._gradients(images, targets)
-        if self._summit is not None:
-            self._summit.descend()
+        torch.compiler.cudagraph_mark_step_begin()  # what the last update's graph returned has been used
+        loss, logits = self._loss(images, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.classifier)
         return loss.detach(), (logits.argmax(1) == labels).sum()
-
-    def _gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Forward and backward: loss and logits; the gradients are in the parameters."""
-        torch.compiler.cudagraph_mark_step_begin()  # what the last graph returned has been used
-        loss, logits = self._loss(images, targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        return loss, logits
 
     def _loss_of(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         images = images.contiguous(memory_format=torch.channels_last)

@@ -25,8 +25,6 @@ RECIPE = dataclasses.replace(
     cutmix=0.5,
     cutout=8,
     ema_decay=0.5,
-    sharpness_radius=0.05,
-    sharpness_images=16,
 )
 
 
