@@ -10,20 +10,24 @@ import torch
 from torch import Generator, Tensor
 
 
-def crop_and_flip(images: Tensor, padding: int, generator: Generator) -> Tensor:
+def crop_and_flip(images: Tensor, padding: int, generator: Generator, *, uncropped: float = 0.0) -> Tensor:
     """Take a random crop of the original size out of each image, its border mirrored, and flip half of them.
 
     Args:
         images: any dtype [N, H, W, 3].
         padding: how many pixels a crop may reach over each edge, less than H and W.
         generator: the source of randomness.
+        uncropped: share of the images, 0..1, that are only flipped.
 
     Returns:
         A new tensor of the same shape.
     """
     count, height, width, _ = images.shape
+    moved = torch.rand(count, 1, generator=generator) >= uncropped
     rows, columns = (
-        _mirrored(torch.randint(-padding, padding + 1, (count, 1), generator=generator) + torch.arange(length), length)
+        _mirrored(
+            moved * torch.randint(-padding, padding + 1, (count, 1), generator=generator) + torch.arange(length), length
+        )
         for length in (height, width)
     )
     flipped = torch.rand(count, 1, generator=generator) < 0.5

@@ -20,7 +20,7 @@ class Optimizer(str, enum.Enum):
 class Schedule(str, enum.Enum):
     """How the learning rate falls after the warm-up."""
 
-    STEP = "step"  # a tenth after every third of the run
+    STEP = "step"  # a tenth for the last 30 % of the run: epochs 8 to 10 of ten
     LINEAR = "linear"  # to zero at the end
     COSINE = "cosine"  # to zero at the end
 
@@ -38,11 +38,13 @@ class Recipe:
         optimizer: the update rule.
         learning_rate: its peak.
         momentum: Nesterov's, for SGD.
-        weight_decay: L2, not applied to BatchNorm's parameters nor to biases.
+        weight_decay: L2, on every parameter: sparing BatchNorm's and the biases was less accurate.
         warmup: fraction of the updates over which the learning rate rises from zero; large rates need it.
         schedule: how it falls afterwards.
         label_smoothing: probability mass spread over all classes; calms the last epochs.
         crop_padding: pixels of reflected border a random 32x32 crop is taken from.
+        uncropped: share of the images, 0..1, that are left where they are; JPEG's 8x8 blocks lie in them as in the
+            images to be classified, and a crop shifts them.
         cutout: side in pixels of a square set to the mean (DeVries & Taylor 2017); 0 for none.
         cutmix: probability that a batch is CutMix-ed (Yun et al. 2019, alpha 1); 0 for none.
         ema_decay: decay per update of the exponential average of the weights, which is what is tested and saved;
@@ -62,6 +64,7 @@ class Recipe:
     warmup: float = 0.0
     label_smoothing: float = 0.0
     crop_padding: int = 4
+    uncropped: float = 0.0
     cutout: int = 0
     cutmix: float = 0.0
     ema_decay: float = 0.0
@@ -81,6 +84,7 @@ class Recipe:
             "cutout": (0 <= self.cutout <= 32, "0..32 pixels", self.cutout),
             "crop_padding": (0 <= self.crop_padding < 32, "0..31 pixels", self.crop_padding),
             "cutmix": (0 <= self.cutmix <= 1, "0..1", self.cutmix),
+            "uncropped": (0 <= self.uncropped <= 1, "0..1", self.uncropped),
             "ema_decay": (0 <= self.ema_decay < 1, "0 up to 1", self.ema_decay),
         }
         for name, (good, expected, found) in checks.items():
@@ -91,7 +95,10 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        # The classic transfer-learning tutorial, as most people write it first.
+        # The classic transfer-learning tutorial, as most people write it first: a tenth of the rate after 7 epochs
+        # (PyTorch's StepLR(7, 0.1)). From scratch, on 5,000 held-out images: 78.3 and 77.8 % (2 seeds); a tenth after
+        # each third of the run instead 75.5 and 75.2, and then with weight decay 1e-4 75.8, with 5e-4 75.6, in batches
+        # of 64 76.7 and 75.9, of 32 76.3 and 76.2.
         Recipe(
             name="baseline",
             stem=Stem.IMAGENET,
@@ -102,10 +109,14 @@ RECIPES = {
             learning_rate=1e-3,
             schedule=Schedule.STEP,
         ),
-        # The most accurate last epoch of those tried on held-out training images, 100 epochs each (5,000 of the JPEG
-        # copy, one seed, so differences below 0.5 points mean little): CutMix without label smoothing 92.3 %; CutMix
-        # with smoothing 0.1: 92.0, with batch 256 92.1, with cutout 8 and an average of the weights 92.2, with weight
-        # decay 1e-3 91.4; cutout 12 with smoothing 0.1 instead of CutMix 91.8.
+        # Chosen on 5,000 held-out training images of the JPEG copy, 100 epochs each, one seed, so differences below 0.5
+        # points mean little: this recipe 92.6 %; with cutout 8 too 92.6, in batches of 256 92.4, with one photometric
+        # change an image (TrivialAugment) 92.3, with 80 % of the images uncropped 91.4; with CutMix on half of the
+        # batches 92.3, and then with TrivialAugment 92.5 (all images cropped 92.4, and decay spared for BatchNorm and
+        # biases 91.8, and the last 10 epochs without any 91.5), with sharpness-aware steps (radius 0.1, found on 64
+        # images of each batch) 92.6 but a third slower. Before decay on every parameter and uncropped images: CutMix
+        # on half 92.3; with label smoothing 0.1 92.0, and then batch 256 92.1, cutout 8 and an average of the weights
+        # 92.2, weight decay 1e-3 91.4; cutout 12 with smoothing 0.1 instead of CutMix 91.8.
         Recipe(
             name="best",
             stem=Stem.CIFAR,
@@ -116,7 +127,8 @@ RECIPES = {
             schedule=Schedule.LINEAR,
             weight_decay=5e-4,
             warmup=0.1,
-            cutmix=0.5,
+            uncropped=0.5,
+            cutmix=0.8,
         ),
     )
 }

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import logging
-import pickle
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from builder import checkpoint
+from builder import checkpoint, saved_state
 from builder.environment import git_revision, tool_versions
 from builder.errors import TrainingError
 from builder.history import write_curves, write_history
@@ -27,7 +27,6 @@ from console.files import write_atomically
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "state.pt"
-STATE_KEYS = {"recipe", "seed", "records", "classifier", "optimizer", "average", "pretrained", "data"}
 
 DOWNLOAD_TIMEOUT = 10
 """Seconds without an answer after which ImageNet weights are given up."""
@@ -99,16 +98,8 @@ class Run:
                 torch.save({**trainer.state(), "pretrained": pretrained, "data": self._data}, buffer)
                 write_atomically(self.output / STATE_FILE, buffer.getvalue())
 
-    def _saved_state(self) -> dict[str, object]:
-        path = self.output / STATE_FILE
-        if not path.is_file():
-            raise TrainingError(f"nothing to resume: {path} does not exist", "leave --resume out to start the run")
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError):
-            raise TrainingError(f"{path} is damaged", "leave --resume out to start anew") from None
-        if not isinstance(state, dict) or not state.keys() >= STATE_KEYS:
-            raise TrainingError(f"{path} is not the state of a training run", "leave --resume out to start anew")
+    def _saved_state(self) -> dict[str, Any]:
+        state = saved_state.read(self.output / STATE_FILE)
         if state["data"] != self._data:
             raise TrainingError(
                 f"cannot resume: the interrupted run has training data {state['data']}, this one {self._data}",
@@ -126,7 +117,9 @@ class Run:
         state = {name: _halved(tensor) for name, tensor in trainer.tested.net.state_dict().items()}
         saved = Classifier(resnet18(self.recipe.stem)).to(trainer.device)
         saved.net.load_state_dict(state)
-        hits = (predictions(saved, trainer.test) == trainer.test.labels.cpu()).numpy()
+        with trainer.memory_sufficing("testing"):
+            predicted = predictions(saved, trainer.test, trainer.evaluation_batch)
+        hits = (predicted == trainer.test.labels.cpu()).numpy()
         metadata = checkpoint.Metadata(
             stem=self.recipe.stem,
             recipe=self.recipe.name,

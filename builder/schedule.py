@@ -18,7 +18,7 @@ def learning_rate(recipe: Recipe, step: int, total: int) -> float:
         return recipe.learning_rate * (step + 1) / (warmup + 1)
     progress = (step - warmup) / (total - warmup)
     factor = {
-        Schedule.STEP: 0.1 ** math.floor(3 * progress),
+        Schedule.STEP: 0.1 if progress >= 0.7 else 1.0,
         Schedule.LINEAR: 1 - progress,
         Schedule.COSINE: (1 + math.cos(math.pi * progress)) / 2,
     }[recipe.schedule]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from builder import augmentation
+from builder import augmentation, saved_state
 from builder.errors import TrainingError
 from builder.history import EpochRecord
 from builder.recipes import Optimizer, Recipe
@@ -22,7 +23,7 @@ from builder.schedule import learning_rate
 from cifar10 import Dataset
 
 EVALUATION_BATCH = 1000
-"""Images a forward pass when testing; 10,000 test images make ten equal batches, so a compiled graph serves all."""
+"""Images a forward pass when testing, at most."""
 
 ProgressHook = Callable[[int, int, float], None]
 """Called with (update, updates in the epoch, recent mean loss) now and then."""
@@ -107,23 +108,39 @@ class Trainer:
         """
         number = len(self.records) + 1
         started = time.perf_counter()
-        try:
+        with self.memory_sufficing("training"):
             loss, accuracy = self._train_epoch(number, progress)
-        except torch.cuda.OutOfMemoryError:
-            smaller = max(self._batch_size // 2, 1)
-            raise TrainingError(
-                f"out of GPU memory at batch size {self._batch_size}", f"try --batch-size {smaller}"
-            ) from None
         seconds = time.perf_counter() - started
         if loss != loss or loss == float("inf"):
             raise TrainingError(
                 f"the training loss of epoch {number} is {loss}: the run has diverged",
                 "lower the learning rate; the last good epoch is kept",
             )
-        test_loss, test_accuracy = evaluate(self.tested, self.test)
+        with self.memory_sufficing("testing"):
+            test_loss, test_accuracy = evaluate(self.tested, self.test, self.evaluation_batch)
         rate = learning_rate(self.recipe, number * self.updates_per_epoch - 1, self._total_updates)
         self.records.append(EpochRecord(number, loss, accuracy, test_loss, test_accuracy, rate, seconds))
         return self.records[-1]
+
+    @contextmanager
+    def memory_sufficing(self, doing: str) -> Iterator[None]:
+        """Name the batch size to try when the GPU's memory does not suffice.
+
+        Raises:
+            TrainingError: it does not.
+        """
+        try:
+            yield
+        except torch.cuda.OutOfMemoryError:
+            smaller = max(self._batch_size // 2, 1)
+            raise TrainingError(
+                f"out of GPU memory while {doing}, at batch size {self._batch_size}", f"try --batch-size {smaller}"
+            ) from None
+
+    @property
+    def evaluation_batch(self) -> int:
+        """Images a forward pass when testing: without gradients, twice a training batch takes less memory than one."""
+        return min(EVALUATION_BATCH, 2 * self._batch_size)
 
     @property
     def _total_updates(self) -> int:
@@ -132,7 +149,9 @@ class Trainer:
     def _train_epoch(self, number: int, progress: ProgressHook) -> tuple[float, float]:
         # Seeded by the epoch, so that a resumed run draws what an uninterrupted one would.
         generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        pixels = augmentation.crop_and_flip(self.train.pixels, self.recipe.crop_padding, generator)
+        pixels = augmentation.crop_and_flip(
+            self.train.pixels, self.recipe.crop_padding, generator, uncropped=self.recipe.uncropped
+        )
         order = torch.randperm(len(self.train), generator=generator).to(self.device)
         losses, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         self.classifier.train()
@@ -185,11 +204,11 @@ class Trainer:
             "average": self.average.state_dict() if self.average is not None else None,
         }
 
-    def restore(self, state: dict[str, object]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned.
 
         Raises:
-            TrainingError: the state is of another recipe or seed.
+            TrainingError: the state is of another recipe or seed, or a part of it does not fit.
         """
         for name, ours in (("recipe", self.recipe.plain()), ("seed", self.seed)):
             if state[name] != ours:
@@ -197,29 +216,33 @@ class Trainer:
                     f"cannot resume: the interrupted run has {name} {state[name]}, this one {ours}",
                     "repeat the command with its values, or leave --resume out to start anew",
                 )
-        self.classifier.load_state_dict(state["classifier"])  # type: ignore[arg-type]
-        self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
+        with saved_state.fitting("weights"):
+            self.classifier.load_state_dict(state["classifier"])
+        with saved_state.fitting("optimizer values"):
+            self.optimizer.load_state_dict(saved_state.optimizer_state(state["optimizer"], self.optimizer))
         if self.average is not None:
-            self.average.load_state_dict(state["average"])  # type: ignore[arg-type]
-        self.records[:] = [EpochRecord(**record) for record in state["records"]]  # type: ignore[attr-defined]
+            with saved_state.fitting("averaged weights"):
+                self.average.load_state_dict(state["average"])
+        with saved_state.fitting("epochs"):
+            self.records[:] = saved_state.records(state["records"], self.recipe.epochs)
 
 
-def predictions(classifier: Classifier, images: Images) -> Tensor:
+def predictions(classifier: Classifier, images: Images, batch: int = EVALUATION_BATCH) -> Tensor:
     """The classes, int64 [N] on the CPU, that a network gives untouched images, one view each, in FP32."""
     classifier.eval()
     with torch.inference_mode():
-        parts = [classifier(part).argmax(1).cpu() for part in images.pixels.split(EVALUATION_BATCH)]
+        parts = [classifier(part).argmax(1).cpu() for part in images.pixels.split(batch)]
     return torch.cat(parts)
 
 
-def evaluate(classifier: Classifier, images: Images) -> tuple[float, float]:
+def evaluate(classifier: Classifier, images: Images, batch: int = EVALUATION_BATCH) -> tuple[float, float]:
     """Cross-entropy and top-1 accuracy (0..1) on untouched images, one view each, in the precision of the training."""
     device = images.pixels.device
     classifier.eval()
     loss, correct = 0.0, 0
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        for start in range(0, len(images), EVALUATION_BATCH):
-            chosen = slice(start, start + EVALUATION_BATCH)
+        for start in range(0, len(images), batch):
+            chosen = slice(start, start + batch)
             labels = images.labels[chosen]
             logits = classifier(images.pixels[chosen])
             loss += functional.cross_entropy(logits, labels, reduction="sum").item()
@@ -228,13 +251,14 @@ def evaluate(classifier: Classifier, images: Images) -> tuple[float, float]:
 
 
 def _optimizer(recipe: Recipe, module: nn.Module) -> torch.optim.Optimizer:
-    matrices = [parameter for parameter in module.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    parameters, decay = list(module.parameters()), recipe.weight_decay
     if recipe.optimizer is Optimizer.ADAM:
-        return torch.optim.Adam(groups, lr=recipe.learning_rate)
-    fused = next(module.parameters()).is_cuda  # one kernel instead of one a tensor group
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True, fused=fused)
+        return torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=decay)
+    return torch.optim.SGD(
+        parameters,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=True,
+        weight_decay=decay,
+        fused=parameters[0].is_cuda,  # one kernel instead of one a tensor group
+    )

@@ -35,6 +35,17 @@ def test_without_padding_only_flips_remain():
         assert torch.equal(crop, image) or torch.equal(crop, image.flip(1))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_share_left_uncropped_is_only_flipped(share):
+    images = torch.randint(0, 256, (400, 32, 32, 3), dtype=torch.uint8, generator=generator(1))
+    crops = crop_and_flip(images, 4, generator(), uncropped=share)
+    still = [
+        torch.equal(crop, image) or torch.equal(crop, image.flip(1)) for image, crop in zip(images, crops, strict=True)
+    ]
+    # one of 81 crops happens to be the image itself
+    assert sum(still) / 400 == pytest.approx(share + (1 - share) / 81, abs=0 if share == 1 else 0.08)
+
+
 def test_cutout_clears_at_most_its_square():
     cut = cutout(torch.ones(200, 3, 32, 32), 12, generator())
     cleared = (cut == 0)[:, 0].sum(dim=(1, 2))
@@ -63,4 +74,10 @@ def test_rates_rise_to_the_peak_then_fall(schedule):
     assert max(rates) == pytest.approx(recipe.learning_rate, rel=0.02)
     assert rates[:100] == sorted(rates[:100])
     assert rates[100:] == sorted(rates[100:], reverse=True)
-    assert 0 < rates[-1] <= 0.011 * recipe.learning_rate
+    assert 0 < rates[-1] <= {Schedule.STEP: 0.1}.get(schedule, 0.011) * recipe.learning_rate
+
+
+def test_the_steps_of_ten_epochs_are_the_tutorials():
+    """PyTorch's transfer-learning tutorial: StepLR(step_size=7, gamma=0.1)."""
+    rates = [learning_rate(RECIPES["baseline"], epoch * 390, 10 * 390) for epoch in range(10)]
+    assert rates == pytest.approx([1e-3] * 7 + [1e-4] * 3)

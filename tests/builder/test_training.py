@@ -12,12 +12,20 @@ import torch
 from builder import checkpoint, run
 from builder.errors import TrainingError
 from builder.recipes import RECIPES, Recipe, recipe_named
+from builder.resnet import Classifier
 from builder.run import Run, choose_device
 from builder.training import Trainer
 from cifar10 import Dataset, Split
 
 RECIPE = dataclasses.replace(
-    RECIPES["baseline"], pretrained=False, epochs=3, batch_size=32, cutmix=0.5, cutout=8, ema_decay=0.5
+    RECIPES["baseline"],
+    pretrained=False,
+    epochs=3,
+    batch_size=32,
+    uncropped=0.5,
+    cutmix=0.5,
+    cutout=8,
+    ema_decay=0.5,
 )
 
 
@@ -49,7 +57,8 @@ def test_a_run_leaves_history_curves_card_and_checkpoint(finished):
     ]
     history = json.loads((finished / "history.json").read_text())
     assert [epoch["epoch"] for epoch in history["epochs"]] == [1, 2, 3]
-    assert history["epochs"][-1]["train_loss"] < history["epochs"][0]["train_loss"]
+    accuracies = [epoch["test_accuracy"] for epoch in history["epochs"]]
+    assert accuracies[-1] > accuracies[0], "nothing was learnt"
     loaded = checkpoint.load(finished / "checkpoint.safetensors")
     assert loaded.metadata.accuracy == history["metadata"]["accuracy"]
     assert f"{100 * loaded.metadata.accuracy:.2f} %" in (finished / "model_card.md").read_text()
@@ -116,6 +125,82 @@ def test_resuming_another_recipe_names_both(tmp_path, monkeypatch):
     make_run(tmp_path / "run", dataclasses.replace(RECIPE, epochs=1)).execute()
     with pytest.raises(TrainingError, match="cannot resume: the interrupted run has recipe"):
         make_run(tmp_path / "run", RECIPE, resume=True).execute()
+
+
+@pytest.fixture(scope="module")
+def interrupted_state(tmp_path_factory):
+    """The state of a run stopped after one of its three epochs."""
+    output = tmp_path_factory.mktemp("interrupted")
+    epoch = Trainer.epoch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "epoch", lambda self, hook: interrupt() if self.records else epoch(self, hook))
+        with pytest.raises(KeyboardInterrupt):
+            make_run(output).execute()
+    return (output / run.STATE_FILE).read_bytes()
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def without(mapping, key):
+    return {name: value for name, value in mapping.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("part", "edit", "said"),
+    [
+        ("records", lambda saved: [], "epochs"),
+        ("records", lambda saved: saved * 4, "epochs"),
+        ("records", lambda saved: [{**saved[0], "epoch": 2}], "epochs"),
+        ("records", lambda saved: [{**saved[0], "test_loss": "low"}], "test_loss of epoch 1"),
+        ("records", lambda saved: [without(saved[0], "seconds")], "seconds"),
+        ("records", lambda saved: None, "epochs"),
+        ("classifier", lambda saved: without(saved, "net.fc.bias"), "weights"),
+        ("classifier", lambda saved: {**saved, "net.fc.bias": torch.zeros(7)}, "weights"),
+        ("classifier", lambda saved: {**saved, "net.fc.bias": "zeros"}, "weights"),
+        ("classifier", lambda saved: 3, "weights"),
+        ("average", lambda saved: None, "averaged weights"),
+        ("optimizer", lambda saved: {}, "optimizer values"),
+        ("optimizer", lambda saved: {**saved, "state": without(saved["state"], 0)}, "parameters; found 61"),
+        ("optimizer", lambda saved: {**saved, "state": {**saved["state"], 0: {}}}, "exp_avg"),
+        (
+            "optimizer",
+            lambda saved: {**saved, "state": {**saved["state"], 1: saved["state"][0]}},
+            "expected shape",
+        ),
+        ("recipe", lambda saved: without(saved, "epochs"), "has recipe"),
+        ("seed", lambda saved: "zero", "has seed zero"),
+    ],
+)
+def test_an_edited_state_is_refused_in_words(interrupted_state, tmp_path, part, edit, said):
+    path = tmp_path / run.STATE_FILE
+    path.write_bytes(interrupted_state)
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, part: edit(state[part])}, path)
+    with pytest.raises(TrainingError, match=f"cannot resume: .*{said}"):
+        make_run(tmp_path, resume=True).execute()
+
+
+def test_hyperparameters_edited_in_the_state_do_not_count(interrupted_state, finished, tmp_path):
+    path = tmp_path / run.STATE_FILE
+    path.write_bytes(interrupted_state)
+    state = torch.load(path, weights_only=True)
+    state["optimizer"]["param_groups"] = [{"betas": "wrong"}]
+    torch.save(state, path)
+    resumed = make_run(tmp_path, resume=True).execute().read_bytes()
+    assert resumed == (finished / "checkpoint.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("method", "doing"), [("logits", "training"), ("forward", "testing")])
+def test_out_of_gpu_memory_names_a_batch_size(tmp_path, monkeypatch, method, doing):
+    def exhausted(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Classifier, method, exhausted)  # training calls logits, the test calls forward first
+    with pytest.raises(TrainingError, match=f"out of GPU memory while {doing}, at batch size 32") as error:
+        make_run(tmp_path).execute()
+    assert error.value.hint == "try --batch-size 16"
 
 
 def test_a_diverging_run_stops_without_a_checkpoint(tmp_path):
