@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_NARROW = {130: ("p90", "p95", "mean batch", "requests"), 105: ("queue", "compute", "outside")}
+"""What a terminal of fewer columns does without; the result's JSON and the report have it all."""
+
+_LATENCY_COLUMNS = (
+    "batch", "load", "p50", "p90", "p95", "p99", "queue", "compute", "outside", "mean batch", "images/s", "requests",
+)  # fmt: skip
+
+
 def print_accuracy(result: dict[str, Any]) -> None:
     """Show what `accuracy` measured: a column for each model."""
     from rich.table import Table
@@ -35,15 +43,17 @@ def print_latency(result: dict[str, Any]) -> None:
         f"{settings['transport']}, {settings['rounds']} rounds of {settings['duration']:g} s, {result['data']['name']};"
         " p50 to p99: client's latency; queue, compute, outside the server: means a request; in ms"
     )
-    table = Table(title=words.title(result), caption=caption)
-    columns = ("p50", "p90", "p95", "p99", "queue", "compute", "outside", "mean batch", "images/s", "requests")
-    table.add_column("model")
-    table.add_column("batch", justify="right")
-    table.add_column("load", justify="right")
-    for column in columns:
-        table.add_column(column, justify="right")
+    models = [model["name"] for model in result["models"]]
+    single = models[0] + " on " if len(models) == 1 else ""
+    table = Table(title=single + words.title(result), caption=caption)
+    dropped = {name for width, names in _NARROW.items() if _console().width < width for name in names}
+    for column in ("model", *_LATENCY_COLUMNS):
+        if column not in dropped and not (single and column == "model"):
+            table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
+    shown = [column.header for column in table.columns]
     for row in result["rows"]:
-        table.add_row(row["model"], str(row["batch_size"]), words.load(row), *_latency_cells(row))
+        cells = {"model": row["model"], **dict(zip(_LATENCY_COLUMNS, _latency_cells(row), strict=True))}
+        table.add_row(*(cells[str(column)] for column in shown))
     _print(table)
     for ratio in result["ratios"]:
         _say(
@@ -118,6 +128,8 @@ def _latency_cells(row: dict[str, Any]) -> list[str]:
     latency, server = row["latency_ms"], row["server"]
     times = [*(latency[name] for name in ("p50", "p90", "p95", "p99")), server["queue_ms"], words.compute(server)]
     return [
+        str(row["batch_size"]),
+        words.load(row),
         *(words.number(time) for time in (*times, row["outside_server_ms"])),
         words.number(server["mean_batch"]),
         words.interval(row["images_per_second"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 from collections.abc import Iterator
 from contextlib import closing
@@ -74,7 +75,9 @@ def _measure(
     for load in loads(arguments):
         for model in models:
             logger.info("%s, batch %d, %d in flight: perf_analyzer", model.name, load.batch_size, load.concurrency)
-            found = perf_analyzer.measure(binary, control.endpoint, model, load, pixels)
+            # three of its windows must agree; by default they are as long as its own default, 5 s
+            window = dataclasses.replace(load, seconds=arguments.rounds * load.seconds / 2)
+            found = perf_analyzer.measure(binary, control.endpoint, model, window, pixels)
             logger.info("%s, batch %d, %d in flight: this client", model.name, load.batch_size, load.concurrency)
             yield _row(model, load, found, list(sweep(control, loader, [model], [load], arguments.rounds)))
 
