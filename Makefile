@@ -133,6 +133,10 @@ report: .venv/.ready  ## Make the report again from the results of `make compare
 test: setup  ## Run the tests; those with the embedded Triton too.
 	@$(PY) -m pytest
 
+.PHONY: test-gpu
+test-gpu: setup  ## Run the tests that need a GPU.
+	@$(PY) -m pytest -m gpu
+
 .PHONY: lint
 lint: .venv/.ready  ## Check style and types.
 	@.venv/bin/ruff check .
