@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import signal
+import sys
 import time
 from multiprocessing.connection import Connection as Pipe
 from typing import TYPE_CHECKING, Any, Protocol
@@ -121,8 +122,8 @@ class ProcessLoader:
         for pipe in self._pipes:
             pipe.close()  # which a worker that waits for a command takes as the end
         for process in self._processes:
-            process.join(timeout=10)
-            if process.is_alive():
+            process.join(timeout=2)
+            if process.is_alive():  # in the middle of a window
                 process.terminate()
                 process.join()
 
@@ -158,6 +159,7 @@ def _shares(load: Load, workers: int) -> list[Load]:
 def _work(pipe: Pipe, endpoint: Endpoint, images: NDArray[np.uint8], offset: int) -> None:
     """A worker process: obey commands until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # and cleans up on the way out
     try:
         loader = LocalLoader(endpoint, images, offset)
     except BaseException as error:  # noqa: BLE001  raised again in the parent
