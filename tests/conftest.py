@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from cifar10 import Dataset, Split, load
 
 REAL_IMAGES = os.environ.get("CIFAR10_DIR")  # read now: tests of the loader take it out of the environment
+
+# A shell that starts the tests in the background has SIGINT ignored, and so would every process that they interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
