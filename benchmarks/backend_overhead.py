@@ -3,25 +3,24 @@
     .venv/bin/python benchmarks/backend_overhead.py --output benchmarks/results/backend-overhead.json
 
 Two models: the network, and a tiny one that computes next to nothing, so that only the way through gRPC, Triton and the
-backend remains. The client sends requests that are bytes already and checks one answer a round, so that little of the
-processor goes to it. Both sides run the same model.onnx with the same number of threads on the same images.
+backend remains. The client's own loader sends requests that are bytes already, so that little of the processor goes to
+it; before, both sides must give the same answer. Both run the same model.onnx with the same number of threads on the
+same images.
 
 A round measures both, in alternating order; while one runs the other is idle. Rounds are short and many, for other work
-on the machine then meets both sides alike. Says the median over the rounds of served / in process and its 95 % interval
-(order statistics: the rounds need not follow any distribution).
+on the machine then meets both sides alike. Says the ratio of served to in process with its 95 % interval.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
-from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
@@ -30,7 +29,9 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.served import embedded_server  # noqa: E402  the project is run from its folder, not installed
+from benchmarks.served import Measured, embedded_server  # noqa: E402  the project is run from its folder, not installed
+from client import statistics  # noqa: E402
+from client.connection import Connection  # noqa: E402
 from client.images import unlabelled  # noqa: E402
 from client.load import Load  # noqa: E402
 from client.results import environment  # noqa: E402
@@ -79,76 +80,35 @@ def in_process(session, images: np.ndarray, load: Load) -> float:
     return count * size / (time.perf_counter() - begin)
 
 
-def served(url: str, name: str, session, images: np.ndarray, load: Load) -> float:
-    """Images per second over gRPC in a closed loop, from the first request after the warm-up to the last answer."""
-    import grpc
-    from tritonclient.grpc import service_pb2
-
-    size = load.batch_size
-    batches = [images[(start + np.arange(size)) % len(images)] for start in range(0, 8 * size, size)]
-    requests = []
-    for batch in batches:
-        tensor = service_pb2.ModelInferRequest.InferInputTensor(name="images", datatype="UINT8", shape=batch.shape)
-        message = service_pb2.ModelInferRequest(model_name=name, inputs=[tensor], raw_input_contents=[batch.tobytes()])
-        requests.append(message.SerializeToString())
-    ready, ends, counts = threading.Barrier(load.concurrency + 1), [], []
-
-    def work(infer) -> None:
-        for request in requests[:3]:
-            infer(request)
-        ready.wait()
-        count, deadline = 0, time.perf_counter() + load.seconds
-        while time.perf_counter() < deadline:
-            infer(requests[count % len(requests)])
-            count += 1
-        ends.append(time.perf_counter())
-        counts.append(count)
-
-    with ExitStack() as stack:
-        channels = [stack.enter_context(grpc.insecure_channel(url)) for _ in range(load.concurrency)]
-        calls = [channel.unary_unary("/inference.GRPCInferenceService/ModelInfer") for channel in channels]
-        answer = service_pb2.ModelInferResponse.FromString(calls[0](requests[0])).raw_output_contents[0]
-        expected = session.run(["logits"], {"images": batches[0]})[0]
-        np.testing.assert_array_equal(np.frombuffer(answer, np.float32).reshape(expected.shape), expected)
-        threads = [threading.Thread(target=work, args=(call,)) for call in calls]
-        for thread in threads:
-            thread.start()
-        ready.wait()
-        begin = time.perf_counter()
-        for thread in threads:
-            thread.join()
-    return sum(counts) * size / (max(ends) - begin)
+def check_answer(client: Measured, name: str, session, images: np.ndarray) -> None:
+    """See that both sides compute the same, bit for bit."""
+    with Connection(client.endpoint) as connection:
+        found = connection.infer(connection.prepare(client.control.model(name), images))
+    np.testing.assert_array_equal(found, session.run(["logits"], {"images": images})[0])
 
 
-def median_interval(values: list[float]) -> tuple[float, float, float]:
-    """The median and a distribution-free interval that covers it with at least 95 % (all of them below six values)."""
-    from scipy.stats import binom
-
-    ordered = sorted(values)
-    low = max(int(binom.ppf(0.025, len(ordered), 0.5)) - 1, 0)
-    return float(np.median(ordered)), ordered[low], ordered[-1 - low]
-
-
-def measure(url: str, name: str, session, images: np.ndarray, load: Load, rounds: int) -> dict[str, object]:
+def measure(client: Measured, name: str, session, images: np.ndarray, load: Load, rounds: int) -> dict[str, object]:
     """Alternate rounds of one model at one batch size."""
+    check_answer(client, name, session, images[: load.batch_size])
     rows = []
     for number in range(rounds):
         row = {}
         for side in ("served", "in_process") if number % 2 else ("in_process", "served"):
             if side == "served":
-                row[side] = served(url, name, session, images, load)
+                row[side] = client.images_per_second(name, load)
             else:
                 row[side] = in_process(session, images, load)
         rows.append(row)
-    ratio, low, high = median_interval([row["served"] / row["in_process"] for row in rows])
-    medians = {side: float(np.median([row[side] for row in rows])) for side in ("served", "in_process")}
+    rates = {side: [row[side] for row in rows] for side in ("served", "in_process")}
+    ratio = statistics.ratio_over_rounds(rates["served"], rates["in_process"])
+    means = {side: statistics.mean_over_rounds(values).value for side, values in rates.items()}
     print(
-        f"{name:14} batch {load.batch_size:3}, {load.concurrency} in flight: served {medians['served']:9.1f}, "
-        f"in process {medians['in_process']:9.1f} images/s; ratio {ratio:.3f} [{low:.3f}, {high:.3f}]",
+        f"{name:14} batch {load.batch_size:3}, {load.concurrency} in flight: served {means['served']:9.1f}, "
+        f"in process {means['in_process']:9.1f} images/s; ratio {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]",
         flush=True,
     )
     return {"model": name, "batch_size": load.batch_size, "concurrency": load.concurrency, "seconds": load.seconds,
-            "rounds": rows, "medians": medians, "ratio": ratio, "ratio_interval_95": [low, high]}  # fmt: skip
+            "rounds": rows, "means": means, "ratio": dataclasses.asdict(ratio)}  # fmt: skip
 
 
 def main() -> None:
@@ -176,7 +136,7 @@ def main() -> None:
         add_tiny(repository, repository / arguments.model)
         names = {"tiny": [TINY], "network": [arguments.model]}.get(arguments.only, [TINY, arguments.model])
         loads = [f"--load={name}" for name in names]
-        with embedded_server(repository, *loads) as url:
+        with embedded_server(repository, *loads) as url, Measured(url, images) as client:
             for name in names:
                 newest = max((repository / name).glob("[0-9]*"), key=lambda path: int(path.name))
                 session = onnxruntime.InferenceSession(
@@ -184,10 +144,10 @@ def main() -> None:
                 )
                 for size in arguments.batch_size.split(","):
                     load = Load(int(size), arguments.seconds, arguments.concurrency)
-                    rows.append(measure(url, name, session, images, load, arguments.rounds))
+                    rows.append(measure(client, name, session, images, load, arguments.rounds))
     machine = environment()
     print(f"{machine['cpu']}, {machine['cores']} cores, {date.today()}, ONNX Runtime {onnxruntime.__version__}, "
-          f"{images_name}; medians of {arguments.rounds} rounds of 2 x {arguments.seconds} s")  # fmt: skip
+          f"{images_name}; means of {arguments.rounds} rounds of 2 x {arguments.seconds} s")  # fmt: skip
     if arguments.output:
         result = {"command": " ".join(sys.argv), "date": str(date.today()), "results": rows,
                   "onnxruntime": onnxruntime.__version__, "images": images_name, "environment": machine}  # fmt: skip

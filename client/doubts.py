@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from client import statistics
+from client import statistics, words
 
 WIDE = 0.10
 """Relative width of an interval above which a figure is too uncertain to compare; perf_analyzer's stability limit."""
@@ -52,7 +52,7 @@ def of_row(row: dict[str, Any]) -> list[str]:
             f"the client sent up to {row['send_delay_ms']:.1f} ms late (p99): --workers 2, or a lower --rate",
         ),
     ]
-    return [f"{_name(row)}: {text}" for doubtful, text in checks if doubtful]
+    return [f"{words.measured(row)}: {text}" for doubtful, text in checks if doubtful]
 
 
 def of_rounds(rounds: int) -> list[str]:
@@ -68,15 +68,10 @@ def of_ratio(ratio: dict[str, Any], name: str) -> list[str]:
     width = (found["high"] - found["low"]) / found["value"]
     if not width > WIDE:
         return []
-    load = _name(ratio) if "batch_size" in ratio else ratio["model"]
+    load = words.measured(ratio) if "batch_size" in ratio else ratio["model"]
     return [f"{load} against {ratio['baseline']}: the ratio is uncertain by {width:.0%} (more than {WIDE:.0%})"]
 
 
 def _failures(row: dict[str, Any]) -> str:
     words = {"rejected": "were rejected by the queue", "timed_out": "timed out", "failed": "failed"}
     return ", ".join(f"{row[name]:,} {text}" for name, text in words.items() if row[name])
-
-
-def _name(row: dict[str, Any]) -> str:
-    pattern = f"{row['concurrency']} in flight" if row["concurrency"] else f"{row['rate']:g} requests/s"
-    return f"{row['model']}, batch {row['batch_size']}, {pattern}"

@@ -53,10 +53,15 @@ def sweep(
     """
     for load in loads:
         for number in range(rounds):
-            shift = number % len(models)
-            for model in models[shift:] + models[:shift]:
+            for model in rotated(models, number):
                 begun(model, load, number)
                 loader.prepare(model, load)
                 before = control.statistics()
                 record = loader.run(seed=number)
                 yield Window(model, load, number, record, between(before, control.statistics(), model))
+
+
+def rotated(models: list[Model], number: int) -> list[Model]:
+    """The models' order in a round: each begins with another one, so that none profits from its place."""
+    shift = number % len(models)
+    return models[shift:] + models[:shift]

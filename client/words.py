@@ -56,6 +56,11 @@ def load(row: dict[str, Any]) -> str:
     return f"{row['concurrency']} in flight" if row["concurrency"] else f"{row['rate']:g} requests/s"
 
 
+def measured(row: dict[str, Any]) -> str:
+    """Which model, under which load."""
+    return f"{row['model']}, batch {row['batch_size']}, {load(row)}"
+
+
 def compute(server: dict[str, Any]) -> float | None:
     """Input, inference and output of the server's times together, in ms."""
     parts = [server[name] for name in ("compute_input_ms", "compute_infer_ms", "compute_output_ms")]

@@ -29,7 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Classify the test images with every model, compare them with each other and with PyTorch's answers."""
     if arguments.max_accuracy_drop is not None and arguments.model and len(arguments.model) < 2:
         raise ClientError("--max-accuracy-drop compares models", "name a second --model")
-    with common.connected(arguments) as connection:
+    with Connection(common.endpoint(arguments)) as connection:
         models = common.models(connection.control, arguments, [arguments.batch_size])
         path = common.output(arguments, "accuracy", models)
         references = {model.name: _reference(arguments, model) for model in models}
@@ -51,9 +51,7 @@ def main(arguments: argparse.Namespace) -> None:
             settings={name: getattr(arguments, name) for name in ("batch_size", "concurrency", "limit", "transport")},
             models=measured,
         )
-    results.write(path, result)
-    tables.print_accuracy(result)
-    logger.info("wrote %s", path)
+    common.finish(path, result, tables.print_accuracy)
     if dataset is None:
         logger.info(SYNTHETIC_NOTICE)
     if stopped is not None:

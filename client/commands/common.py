@@ -6,12 +6,11 @@ import argparse
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from client import results
-from client.connection import Connection, Control, Endpoint, Model, Tls, Transport
+from client.connection import Control, Endpoint, Model, Tls, Transport
 from client.connection.endpoint import DEFAULT_PORT
 from client.errors import ClientError
 
@@ -32,13 +31,6 @@ def endpoint(arguments: argparse.Namespace) -> Endpoint:
     return Endpoint(
         url, transport, arguments.timeout, tls, tuple((name.lower(), value) for name, value in arguments.header)
     )
-
-
-@contextmanager
-def connected(arguments: argparse.Namespace) -> Iterator[Connection]:
-    """A connection to that server."""
-    with Connection(endpoint(arguments)) as connection:
-        yield connection
 
 
 def models(control: Control, arguments: argparse.Namespace, batch_sizes: list[int]) -> list[Model]:
@@ -99,6 +91,13 @@ def partial(stopped: BaseException | None) -> dict[str, Any]:
     """Whether a result is whole, and if not, why."""
     reason = None if stopped is None else str(stopped) or "interrupted"
     return {"complete": stopped is None, "stopped_by": reason}
+
+
+def finish(path: Path, result: dict[str, Any], show: Callable[[dict[str, Any]], None]) -> None:
+    """Write a result, show it, and say where it is."""
+    results.write(path, result)
+    show(result)
+    logger.info("wrote %s", path)
 
 
 def collected(items: Iterator[Any], keep: Callable[[Any], None]) -> BaseException | None:

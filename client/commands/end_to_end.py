@@ -12,6 +12,7 @@ from client import accuracy, doubts, images, results, statistics, tables
 from client.commands import common
 from client.connection import Connection, Model
 from client.errors import ClientError
+from client.sweep import rotated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,7 @@ logger = logging.getLogger("client")
 
 def main(arguments: argparse.Namespace) -> None:
     """Time the classification of all test images by each model, in rounds, and their ratio."""
-    with common.connected(arguments) as connection:
+    with Connection(common.endpoint(arguments)) as connection:
         models = common.models(connection.control, arguments, [arguments.batch_size])
         path = common.output(arguments, "end-to-end", models)
         name, pixels = images.unlabelled(arguments.data)
@@ -51,9 +52,7 @@ def main(arguments: argparse.Namespace) -> None:
         ratios=ratios,
         warnings=warnings,
     )
-    results.write(path, result)
-    tables.print_end_to_end(result)
-    logger.info("wrote %s", path)
+    common.finish(path, result, tables.print_end_to_end)
     if stopped is not None:
         raise stopped
 
@@ -66,8 +65,7 @@ def _measure(
     for model in models:
         accuracy.classify(connection, model, pixels[: 4 * arguments.batch_size], **sizes)  # warm-up
     for number in range(arguments.rounds):
-        shift = number % len(models)
-        for model in models[shift:] + models[:shift]:
+        for model in rotated(models, number):
             label = f"{model.name}: round {number + 1} of {arguments.rounds}"
             with tables.progress_bar(label, len(pixels)) as progress:
                 answers = accuracy.classify(connection, model, pixels, **sizes, progress=progress)

@@ -54,9 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
         models=[common.described(model, arguments) for model in models],
         **figures,
     )
-    results.write(path, result)
-    tables.print_latency(result)
-    logger.info("wrote %s", path)
+    common.finish(path, result, tables.print_latency)
     if stopped is not None:
         raise stopped
 

@@ -56,9 +56,7 @@ def main(arguments: argparse.Namespace) -> None:
         rows=rows,
         warnings=_warnings(rows),
     )
-    results.write(path, result)
-    tables.print_perf_analyzer(result)
-    logger.info("wrote %s", path)
+    common.finish(path, result, tables.print_perf_analyzer)
     if stopped is not None:
         raise stopped
 
@@ -102,7 +100,7 @@ def _row(model: Model, load: Load, found: dict[str, Any], windows: Any) -> dict[
 def _warnings(rows: list[dict[str, Any]]) -> list[str]:
     warnings = []
     for row in rows:
-        name = f"{row['model']}, batch {row['batch_size']}, {words.load(row)}"
+        name = words.measured(row)
         if not row["perf_analyzer"]["stable"]:
             warnings.append(f"{name}: perf_analyzer found no stable measurement in {perf_analyzer.MAX_TRIALS} windows")
         if row["client"]:

@@ -181,7 +181,7 @@ def _perf_analyzer(result: dict[str, Any]) -> Section:
             latency, server = measured["latency_ms"], measured["server"]
             rows.append(
                 [
-                    f"{row['model']}, batch {row['batch_size']}, {words.load(row)}",
+                    words.measured(row),
                     name,
                     *(words.number(latency[key]) for key in ("p50", "p90", "p95", "p99")),
                     words.number(server["queue_ms"]),
