@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from client import latency  # noqa: E402  the project is run from its folder, not installed
-from client.connection import Control, Endpoint  # noqa: E402
+from client.connection import Control, Endpoint, Transport  # noqa: E402
 from client.load import Load  # noqa: E402
 from client.loaders import LocalLoader  # noqa: E402
 from client.results import environment  # noqa: E402
@@ -49,10 +49,11 @@ class Measured:
     Args:
         url: the server's gRPC.
         images: UINT8 [N, 32, 32, 3] to send.
+        transport: how they travel.
     """
 
-    def __init__(self, url: str, images: np.ndarray) -> None:
-        self.endpoint = Endpoint(url)
+    def __init__(self, url: str, images: np.ndarray, transport: Transport = Transport.GRPC) -> None:
+        self.endpoint = Endpoint(url, transport)
         self.control = Control(self.endpoint)
         self.loader = LocalLoader(self.endpoint, images)
 

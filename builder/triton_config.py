@@ -6,7 +6,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from builder.signature import SIGNATURE, BatchPlan, Signature, Tensor
-from builder.variants import Engine, Variant
+from builder.variants import Engine, Precision, Variant
 
 LABELS_FILE = "labels.txt"
 
@@ -14,6 +14,10 @@ LABELS_FILE = "labels.txt"
 # batching makes many. The default search (0, exhaustive) measures them all, some 0.5 s a batch; 1 is the heuristic one.
 # At the top level: under the accelerator "cuda" the backend overwrites it (onnxruntime_backend, src/onnxruntime.cc).
 _ONNX_RUNTIME_PARAMETERS = {"cudnn_conv_algo_search": pb.ModelParameter(string_value="1")}
+
+# For ONNX Runtime's CUDA provider, where a server has a GPU. FP16 runs on tensor cores, which want the channels last.
+# FP32 is the reference: without TF32, whose products have FP16's ten bits, it gives PyTorch's FP32 answers.
+_CUDA_OPTIONS = {Precision.FP16: {"prefer_nhwc": "1"}, Precision.FP32: {"use_tf32": "0"}}
 
 _HEADER = "# Written by `python -m builder build`; changes here are lost at the next build.\n"
 
@@ -40,7 +44,7 @@ def model_config(
         instance_group=[_instance_group(variant.engine)],
         dynamic_batching=_dynamic_batching(max_queue_size),
         model_warmup=[_warmup(size, signature.input) for size in batch_plan.sizes],
-        optimization=_cuda_graphs(batch_plan, signature.input) if variant.engine is Engine.TENSORRT else None,
+        optimization=_optimization(variant, batch_plan, signature.input),
         parameters=_ONNX_RUNTIME_PARAMETERS if variant.engine is Engine.ONNX_RUNTIME else None,
     )
 
@@ -86,6 +90,14 @@ def _dynamic_batching(max_queue_size: int) -> pb.ModelDynamicBatching:
         return pb.ModelDynamicBatching()
     policy = pb.ModelQueuePolicy(timeout_action=pb.ModelQueuePolicy.REJECT, max_queue_size=max_queue_size)
     return pb.ModelDynamicBatching(default_queue_policy=policy)
+
+
+def _optimization(variant: Variant, batch_plan: BatchPlan, tensor: Tensor) -> pb.ModelOptimizationPolicy:
+    if variant.engine is Engine.TENSORRT:
+        return _cuda_graphs(batch_plan, tensor)
+    accelerators = pb.ModelOptimizationPolicy.ExecutionAccelerators
+    cuda = accelerators.Accelerator(name="cuda", parameters=_CUDA_OPTIONS[variant.precision])
+    return pb.ModelOptimizationPolicy(execution_accelerators=accelerators(gpu_execution_accelerator=[cuda]))
 
 
 def _cuda_graphs(batch_plan: BatchPlan, tensor: Tensor) -> pb.ModelOptimizationPolicy:

@@ -1,0 +1,193 @@
+"""Serving on a GPU: the embedded Triton beside ONNX Runtime in a process of its own, by every transport.
+
+Both sides run the same model.onnx with the same options of the CUDA provider, in alternating rounds; while one runs the
+other is idle. In process there are two measures: `host` takes images from host memory and returns logits there, as a
+server must; `device` finds and leaves both on the GPU, which is the most that ONNX Runtime can do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+SECONDS = 1.0
+
+
+def child() -> None:
+    """Run in the server's environment: a session as the backend makes it, and the throughput that is asked for."""
+    sys.path.insert(0, str(ROOT / "server/backends/onnxruntime"))
+    import onnxruntime
+    from parameters import session_options
+    from providers import choose_providers
+
+    job = json.loads(sys.stdin.readline())
+    providers = choose_providers(job["config"], job["kind"], 0, gpu_demanded=True)
+    options = session_options(job["config"], job["kind"])
+    session = onnxruntime.InferenceSession(job["file"], options, providers=providers)
+    print(json.dumps({"version": onnxruntime.__version__, "providers": session.get_providers()}), flush=True)
+    for line in sys.stdin:
+        size, where, seconds = line.split()
+        print(_throughput(session, np.load(job["images"])[: int(size)], where, float(seconds)), flush=True)
+
+
+def _throughput(session, batch: np.ndarray, where: str, seconds: float) -> float:
+    import onnxruntime
+
+    binding = session.io_binding()
+    if where == "device":
+        binding.bind_ortvalue_input("images", onnxruntime.OrtValue.ortvalue_from_numpy(batch, "cuda", 0))
+        binding.bind_output("logits", "cuda", 0)
+
+    def step() -> None:
+        if where == "device":
+            session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+        else:
+            session.run(["logits"], {"images": batch})
+
+    for _ in range(10):
+        step()
+    count, begin = 0, time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        step()
+        count += 1
+    return count * len(batch) / (time.perf_counter() - begin)
+
+
+class InProcess:
+    """The child, as a context manager."""
+
+    def __init__(self, directory: Path, images: Path, kind: str) -> None:
+        from google.protobuf.json_format import MessageToDict
+
+        from builder import triton_config
+
+        config = triton_config.parse((directory / "config.pbtxt").read_text())
+        newest = max(directory.glob("[0-9]*"), key=lambda path: int(path.name))
+        job = {"config": MessageToDict(config, preserving_proto_field_name=True), "kind": kind,
+               "file": str(newest / "model.onnx"), "images": str(images)}  # fmt: skip
+        command = [str(ROOT / ".venv-server/bin/python"), __file__, "--child"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.about = json.loads(self._ask(json.dumps(job)))
+
+    def _ask(self, line: str) -> str:
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            sys.exit("ONNX Runtime in process ended; its message is above")
+        return answer
+
+    def images_per_second(self, size: int, where: str) -> float:
+        """Throughput of one window; where: "host" or "device"."""
+        return float(self._ask(f"{size} {where} {SECONDS}"))
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def measure(url: str, repository: Path, model: str, images: np.ndarray, arguments) -> list[dict[str, object]]:
+    """All loads of one model: (transport, batch size, requests in flight) beside in process at the same batch size."""
+    from benchmarks.served import Measured
+    from client import statistics
+    from client.connection import Transport
+    from client.load import Load
+
+    rows = []
+    places = ("host", "device") if arguments.kind == "GPU" else ("host",)
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file, images[: max(arguments.large, arguments.small)])
+        file.flush()
+        with InProcess(repository / model, Path(file.name), arguments.kind) as process:
+            for transport in arguments.transports.split(","):
+                loads = [Load(arguments.large, SECONDS, 4), Load(arguments.small, SECONDS, 8)]
+                try:
+                    with Measured(url, images, Transport(transport)) as client:
+                        for load in loads:
+                            rates = {side: [] for side in ("served", *places)}
+                            for number in range(arguments.rounds):
+                                for side in list(rates) if number % 2 else reversed(list(rates)):
+                                    rates[side].append(
+                                        client.images_per_second(model, load)
+                                        if side == "served"
+                                        else process.images_per_second(load.batch_size, side)
+                                    )
+                            row = {"model": model, "transport": transport, "batch_size": load.batch_size}
+                            row |= {"in_flight": load.concurrency, "images_per_second": rates, **process.about}
+                            for place in places:
+                                ratio = statistics.ratio_over_rounds(rates["served"], rates[place])
+                                row[f"ratio_to_{place}"] = dataclasses.asdict(ratio)
+                            rows.append(row)
+                            _show(row, places)
+                except Exception as error:  # noqa: BLE001  the other transports are worth having
+                    rows.append({"model": model, "transport": transport, "error": str(error)})
+                    print(f"{model} over {transport}: {error}", flush=True)
+    return rows
+
+
+def _show(row: dict, places: tuple[str, ...]) -> None:
+    means = {side: float(np.mean(values)) for side, values in row["images_per_second"].items()}
+    beside = ", ".join(
+        f"{place} {means[place]:,.0f} ({row[f'ratio_to_{place}']['value']:.2f} "
+        f"[{row[f'ratio_to_{place}']['low']:.2f}, {row[f'ratio_to_{place}']['high']:.2f}])"
+        for place in places
+    )
+    print(f"{row['model']:19} {row['transport']:10} batch {row['batch_size']:3} x {row['in_flight']}: "
+          f"served {means['served']:,.0f} images/s; in process {beside}", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    """Measure, print, and write the figures where --output says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repository", type=Path, default=ROOT / "model_repository")
+    parser.add_argument("--models", default="resnet18_onnx,resnet18_onnx_fp16")
+    parser.add_argument("--instances", default="1,2", help="of each model on the GPU")
+    parser.add_argument("--transports", default="grpc,system-shm,cuda-shm")
+    parser.add_argument("--large", type=int, default=256, help="batch size of the load with 4 requests in flight")
+    parser.add_argument("--small", type=int, default=64, help="batch size of the load with 8 requests in flight")
+    parser.add_argument("--kind", choices=("GPU", "CPU"), default="GPU")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.served import embedded_server, machine
+    from client.images import unlabelled
+
+    _, images = unlabelled(None)
+    results = []
+    for count in map(int, arguments.instances.split(",")):
+        with tempfile.TemporaryDirectory() as directory:
+            repository = Path(directory)
+            for model in arguments.models.split(","):
+                shutil.copytree(arguments.repository / model, repository / model)
+                config = repository / model / "config.pbtxt"
+                kind = f"count: {count}\n  kind: KIND_{arguments.kind}"
+                config.write_text(config.read_text().replace("count: 1", kind))
+            print(f"instances of each model: {count}", flush=True)
+            with embedded_server(repository) as url:
+                for model in arguments.models.split(","):
+                    rows = measure(url, repository, model, images, arguments)
+                    results += [{"instances": count, **row} for row in rows]
+                    if arguments.output:
+                        result = {"date": str(date.today()), "machine": machine(), "results": results}
+                        arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"{machine()}; means of {arguments.rounds} rounds of {SECONDS:.0f} s")
+
+
+if __name__ == "__main__":
+    child() if "--child" in sys.argv else main()
