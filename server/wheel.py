@@ -68,7 +68,7 @@ def check_machine() -> None:
     """Check everything outside the wheel that the server needs.
 
     Raises:
-        ServerError: another system or processor, an old C library, no bash, no onnxruntime, or numpy 2.
+        ServerError: another system or processor, an old C library, no bash, a package missing, or numpy 2.
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise ServerError(
@@ -87,7 +87,12 @@ def check_machine() -> None:
 
 
 def _check_packages() -> None:
-    for package, distributions in {"numpy": ("numpy",), "onnxruntime": ("onnxruntime", "onnxruntime-gpu")}.items():
+    needed = {
+        "numpy": ("numpy",),
+        "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+        "tritonclient": ("tritonclient",),
+    }
+    for package, distributions in needed.items():
         version = next(filter(None, map(_version, distributions)), None)
         if version is None:
             raise ServerError(f"{package} is not installed for {sys.executable}", "make setup installs it")

@@ -54,6 +54,7 @@ def test_libpython_is_missing(fake_wheel, monkeypatch):
         ("numpy", "2.2.6", "needs numpy below 2"),
         ("numpy", None, "numpy is not installed"),
         ("onnxruntime", None, "onnxruntime is not installed"),
+        ("tritonclient", None, "tritonclient is not installed"),
     ],
 )
 def test_wrong_packages(monkeypatch, package, version, said):
