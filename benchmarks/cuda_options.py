@@ -1,0 +1,107 @@
+"""Which options of ONNX Runtime's CUDA provider are fastest, on this GPU, for each model and batch size.
+
+    .venv-server/bin/python benchmarks/cuda_options.py --output benchmarks/results/cuda-options.json
+
+One session after another as the embedded server's backend makes it, run through the backend's own executor: images come
+from host memory, logits go back there. No Triton, no network: what is left is the provider. `first run` is the time
+that a batch size takes when it is met for the first time, which is when cuDNN searches and a CUDA graph is captured.
+Needs onnxruntime-gpu in the server's environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import re
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "server/backends/onnxruntime"))
+
+import onnxruntime  # noqa: E402
+from binding import BoundExecutor  # noqa: E402  the backend's modules lie in a directory, not in a package
+from gpu_memory import CudaMemory  # noqa: E402
+from providers import CUDA  # noqa: E402
+
+SEARCHES = ("EXHAUSTIVE", "HEURISTIC", "DEFAULT")
+
+
+def model_file(repository: Path, name: str) -> Path:
+    """The newest version's."""
+    return max((repository / name).glob("[0-9]*/model.onnx"), key=lambda path: int(path.parent.name))
+
+
+def measure(path: Path, options: dict[str, str], sizes: list[int], seconds: float) -> list[dict[str, float]]:
+    """Load one session and measure it at each batch size: {batch_size, first_run_ms, images_per_second}."""
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), settings, providers=[(CUDA, options)])
+    session.disable_fallback()
+    if session.get_providers()[0] != CUDA:
+        sys.exit("ONNX Runtime did not take the GPU; its message is above")
+    graphs = options["enable_cuda_graph"] == "1"
+    executor = BoundExecutor(session, CudaMemory(0), sizes, {}, graphs=graphs)
+    rows = []
+    for size in sizes:
+        batch = np.random.default_rng(size).integers(0, 256, (size, 32, 32, 3), np.uint8)
+        begin = time.perf_counter()
+        executor.run(["logits"], [{"images": batch}])
+        first = time.perf_counter() - begin
+        for _ in range(5):  # a graph is captured at an early run
+            executor.run(["logits"], [{"images": batch}])
+        count, begin = 0, time.perf_counter()
+        while time.perf_counter() - begin < seconds:
+            executor.run(["logits"], [{"images": batch}])
+            count += 1
+        rate = count * size / (time.perf_counter() - begin)
+        rows.append({"batch_size": size, "first_run_ms": 1000 * first, "images_per_second": rate})
+    return rows
+
+
+def gpu() -> str:
+    """The GPU and its driver."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> None:
+    """Measure, print, and write the figures where --output says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repository", type=Path, default=ROOT / "model_repository")
+    parser.add_argument("--models", default="resnet18_onnx,resnet18_onnx_fp16")
+    parser.add_argument("--batch-sizes", default="1,8,64,256")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of each measurement")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    if CUDA not in onnxruntime.get_available_providers():
+        sys.exit("this ONNX Runtime has no CUDA provider: install onnxruntime-gpu in the server's environment")
+    onnxruntime.preload_dlls()
+    sizes = [int(size) for size in arguments.batch_sizes.split(",")]
+    results = []
+    for name in arguments.models.split(","):
+        path = model_file(arguments.repository, name)
+        tf32 = re.search(r'key: "use_tf32"\s+value: "(\d)"', (path.parents[1] / "config.pbtxt").read_text())
+        for search, nhwc, graph in itertools.product(SEARCHES, "01", "01"):
+            options = {"cudnn_conv_algo_search": search, "prefer_nhwc": nhwc, "enable_cuda_graph": graph}
+            options |= {"use_tf32": tf32[1]} if tf32 else {}
+            rows = measure(path, options, sizes, arguments.seconds)
+            results.append({"model": name, "options": options, "rows": rows})
+            said = "  ".join(f"{row['batch_size']}: {row['images_per_second']:8,.0f} ({row['first_run_ms']:6.0f} ms)"
+                             for row in rows)  # fmt: skip
+            print(f"{name:19} {search:10} nhwc {nhwc} graph {graph}  {said}", flush=True)
+    print(f"images/s by batch size (first run); {gpu()}; ONNX Runtime {onnxruntime.__version__}, {date.today()}")
+    if arguments.output:
+        result = {"date": str(date.today()), "gpu": gpu(), "onnxruntime": onnxruntime.__version__, "results": results}
+        arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
