@@ -1,14 +1,16 @@
 """Serving on a GPU: the embedded Triton beside ONNX Runtime in a process of its own, by every transport.
 
-Both sides run the same model.onnx with the same options of the CUDA provider, in alternating rounds; while one runs the
-other is idle. In process there are two measures: `host` takes images from host memory and returns logits there, as a
-server must; `device` finds and leaves both on the GPU, which is the most that ONNX Runtime can do.
+Both sides run the same model.onnx with the same options of the CUDA provider, CUDA graphs included, in alternating
+rounds; while one runs the other is idle. In process there are two measures: `host` takes images from host memory and
+returns logits there, as a server must; `device` finds and leaves both on the GPU, which is the most that ONNX Runtime
+can do.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import shutil
 import subprocess
@@ -22,47 +24,60 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 1.0
+GRAPHS = itertools.count(1001)  # numbers of CUDA graphs, beyond those of the backend's executor
 
 
 def child() -> None:
     """Run in the server's environment: a session as the backend makes it, and the throughput that is asked for."""
     sys.path.insert(0, str(ROOT / "server/backends/onnxruntime"))
     import onnxruntime
-    from parameters import session_options
-    from providers import choose_providers
+    from execution import make_executor
+    from session import make_session
 
     job = json.loads(sys.stdin.readline())
-    providers = choose_providers(job["config"], job["kind"], 0, gpu_demanded=True)
-    options = session_options(job["config"], job["kind"])
-    session = onnxruntime.InferenceSession(job["file"], options, providers=providers)
-    print(json.dumps({"version": onnxruntime.__version__, "providers": session.get_providers()}), flush=True)
+    session = make_session(Path(job["directory"]), job["version"], job["config"], job["kind"], 0)
+    executor = make_executor(session, job["config"], 0)
+    provider = session.get_providers()[0]
+    about = {"version": onnxruntime.__version__, "provider": provider,
+             "options": session.get_provider_options()[provider]}  # fmt: skip
+    print(json.dumps(about), flush=True)
+    images = np.load(job["images"])
     for line in sys.stdin:
         size, where, seconds = line.split()
-        print(_throughput(session, np.load(job["images"])[: int(size)], where, float(seconds)), flush=True)
+        batch = images[: int(size)]
+        if where == "host":
+            rate = _throughput(lambda batch=batch: executor.run(["logits"], [{"images": batch}]), float(seconds))
+        else:
+            rate = _throughput(_on_the_device(session, batch), float(seconds))
+        print(rate * len(batch), flush=True)
 
 
-def _throughput(session, batch: np.ndarray, where: str, seconds: float) -> float:
+def _on_the_device(session, batch: np.ndarray):
+    """A function that runs the batch without moving it; a CUDA graph where the session can capture one."""
     import onnxruntime
 
-    binding = session.io_binding()
-    if where == "device":
-        binding.bind_ortvalue_input("images", onnxruntime.OrtValue.ortvalue_from_numpy(batch, "cuda", 0))
-        binding.bind_output("logits", "cuda", 0)
+    binding, options = session.io_binding(), onnxruntime.RunOptions()
+    binding.bind_ortvalue_input("images", onnxruntime.OrtValue.ortvalue_from_numpy(batch, "cuda", 0))
+    logits = onnxruntime.OrtValue.ortvalue_from_shape_and_type([len(batch), 10], np.float32, "cuda", 0)
+    binding.bind_ortvalue_output("logits", logits)
+    options.add_run_config_entry("gpu_graph_id", str(next(GRAPHS)))
 
     def step() -> None:
-        if where == "device":
-            session.run_with_iobinding(binding)
-            binding.synchronize_outputs()
-        else:
-            session.run(["logits"], {"images": batch})
+        session.run_with_iobinding(binding, options)
+        binding.synchronize_outputs()
 
+    return step
+
+
+def _throughput(step, seconds: float) -> float:
+    """Calls a second."""
     for _ in range(10):
         step()
     count, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
         step()
         count += 1
-    return count * len(batch) / (time.perf_counter() - begin)
+    return count / (time.perf_counter() - begin)
 
 
 class InProcess:
@@ -76,7 +91,7 @@ class InProcess:
         config = triton_config.parse((directory / "config.pbtxt").read_text())
         newest = max(directory.glob("[0-9]*"), key=lambda path: int(path.name))
         job = {"config": MessageToDict(config, preserving_proto_field_name=True), "kind": kind,
-               "file": str(newest / "model.onnx"), "images": str(images)}  # fmt: skip
+               "directory": str(directory), "version": newest.name, "images": str(images)}  # fmt: skip
         command = [str(ROOT / ".venv-server/bin/python"), __file__, "--child"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.about = json.loads(self._ask(json.dumps(job)))
@@ -161,6 +176,7 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=256, help="batch size of the load with 4 requests in flight")
     parser.add_argument("--small", type=int, default=64, help="batch size of the load with 8 requests in flight")
     parser.add_argument("--kind", choices=("GPU", "CPU"), default="GPU")
+    parser.add_argument("--extra", default="", help="text added to each configuration, such as parameters")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
@@ -177,7 +193,7 @@ def main() -> None:
                 shutil.copytree(arguments.repository / model, repository / model)
                 config = repository / model / "config.pbtxt"
                 kind = f"count: {count}\n  kind: KIND_{arguments.kind}"
-                config.write_text(config.read_text().replace("count: 1", kind))
+                config.write_text(config.read_text().replace("count: 1", kind) + arguments.extra)
             print(f"instances of each model: {count}", flush=True)
             with embedded_server(repository) as url:
                 for model in arguments.models.split(","):

@@ -57,6 +57,13 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         "--models", help=f"comma-separated (default: {DEFAULT_MODELS}, and the plan only where it can be built)"
     )
     command.add_argument(
+        "--instances",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of each model on each GPU, or on the CPU (default: %(default)s; 2 keep a GPU busier)",
+    )
+    command.add_argument(
         "--max-queue-size",
         type=int,
         default=0,
@@ -161,13 +168,12 @@ def build(arguments: argparse.Namespace) -> None:
     from builder import checkpoint
     from builder.build import PLAN_VERIFICATION_IMAGES, VERIFICATION_IMAGES, verification_sample
     from builder.build import build as build_models
-    from builder.errors import BuilderError
     from builder.plans import choose
     from builder.repository import Repository
+    from builder.triton_config import Scheduling
     from builder.variants import variants_named
 
-    if arguments.max_queue_size < 0:
-        raise BuilderError(f"--max-queue-size must be 0 or more; found {arguments.max_queue_size}")
+    scheduling = Scheduling(arguments.instances, arguments.max_queue_size)
     named = variants_named(DEFAULT_MODELS if arguments.models is None else arguments.models)
     repository = Repository(arguments.repository)
     source = checkpoint.load(arguments.checkpoint)
@@ -175,7 +181,7 @@ def build(arguments: argparse.Namespace) -> None:
     variants, plans = choose(named, arguments, required=required)
     sample = verification_sample(arguments.data, PLAN_VERIFICATION_IMAGES if plans else VERIFICATION_IMAGES)
     for variant, published, parities in build_models(
-        source, variants, repository, sample, max_queue_size=arguments.max_queue_size, plans=plans
+        source, variants, repository, sample, scheduling=scheduling, plans=plans
     ):
         worst = max(parity.max_abs_difference for parity in parities)
         agreement = min(parity.top1_agreement for parity in parities)

@@ -96,7 +96,7 @@ def build(
     repository: Repository,
     sample: Sample,
     *,
-    max_queue_size: int = 0,
+    scheduling: triton_config.Scheduling | None = None,
     plans: PlanBuilder | None = None,
 ) -> Iterator[tuple[Variant, Published, tuple[verification.Parity, ...]]]:
     """Build and publish models one by one, yielding each as it is published.
@@ -106,7 +106,7 @@ def build(
         variants: what to build.
         repository: where to.
         sample: images to verify on: all of them for a plan, the first `VERIFICATION_IMAGES` for the others.
-        max_queue_size: see `triton_config.model_config`.
+        scheduling: the user's choices for the configurations.
         plans: needed when a variant's engine is TensorRT.
 
     Raises:
@@ -125,9 +125,7 @@ def build(
         parities = verification.verify(made.infer, used.images, reference, limits, used.labels)
         model = Model(
             name=variant.name,
-            config=triton_config.to_text(
-                triton_config.model_config(variant, BATCH_PLAN, max_queue_size=max_queue_size)
-            ),
+            config=triton_config.to_text(triton_config.model_config(variant, BATCH_PLAN, scheduling=scheduling)),
             files={triton_config.LABELS_FILE: "".join(f"{name}\n" for name in SIGNATURE.class_names).encode()},
             version_files={
                 variant.engine.model_file: made.content,

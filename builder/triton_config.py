@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from builder.errors import BuilderError
 from builder.signature import SIGNATURE, BatchPlan, Signature, Tensor
 from builder.variants import Engine, Precision, Variant
 
@@ -19,11 +22,35 @@ _ONNX_RUNTIME_PARAMETERS = {"cudnn_conv_algo_search": pb.ModelParameter(string_v
 # FP32 is the reference: without TF32, whose products have FP16's ten bits, it gives PyTorch's FP32 answers.
 _CUDA_OPTIONS = {Precision.FP16: {"prefer_nhwc": "1"}, Precision.FP32: {"use_tf32": "0"}}
 
+
+@dataclass(frozen=True)
+class Scheduling:
+    """What a user chooses about how requests meet instances.
+
+    Attributes:
+        instances: of each model, on each GPU or on the CPU. On a GPU two overlap one batch's copies with the other's
+            computation.
+        max_queue_size: requests that may wait; one more is refused at once. 0 for no bound.
+
+    Raises:
+        BuilderError: one is out of range.
+    """
+
+    instances: int = 1
+    max_queue_size: int = 0
+
+    def __post_init__(self) -> None:
+        if self.instances < 1:
+            raise BuilderError(f"--instances must be 1 or more; found {self.instances}")
+        if self.max_queue_size < 0:
+            raise BuilderError(f"--max-queue-size must be 0 or more; found {self.max_queue_size}")
+
+
 _HEADER = "# Written by `python -m builder build`; changes here are lost at the next build.\n"
 
 
 def model_config(
-    variant: Variant, batch_plan: BatchPlan, signature: Signature = SIGNATURE, *, max_queue_size: int = 0
+    variant: Variant, batch_plan: BatchPlan, signature: Signature = SIGNATURE, scheduling: Scheduling | None = None
 ) -> pb.ModelConfig:
     """Describe a model to Triton, completely: the server may run with `--disable-auto-complete-config`.
 
@@ -31,8 +58,9 @@ def model_config(
         variant: the model's name and engine.
         batch_plan: `max_batch_size` and the warm-up's sizes.
         signature: tensors and class names.
-        max_queue_size: requests that may wait; one more is refused at once. 0 for no bound.
+        scheduling: the user's choices.
     """
+    scheduling = scheduling or Scheduling()
     return pb.ModelConfig(
         name=variant.name,
         platform=variant.engine.value,
@@ -41,8 +69,8 @@ def model_config(
         input=[_input(signature.input)],
         output=[_output(signature.output)],
         version_policy=pb.ModelVersionPolicy(latest=pb.ModelVersionPolicy.Latest(num_versions=1)),
-        instance_group=[_instance_group(variant.engine)],
-        dynamic_batching=_dynamic_batching(max_queue_size),
+        instance_group=[_instance_group(variant.engine, scheduling.instances)],
+        dynamic_batching=_dynamic_batching(scheduling.max_queue_size),
         model_warmup=[_warmup(size, signature.input) for size in batch_plan.sizes],
         optimization=_optimization(variant, batch_plan, signature.input),
         parameters=_ONNX_RUNTIME_PARAMETERS if variant.engine is Engine.ONNX_RUNTIME else None,
@@ -73,10 +101,10 @@ def _output(tensor: Tensor) -> pb.ModelOutput:
     return pb.ModelOutput(name=tensor.name, data_type=dtype, dims=tensor.dims, label_filename=LABELS_FILE)
 
 
-def _instance_group(engine: Engine) -> pb.ModelInstanceGroup:
+def _instance_group(engine: Engine, count: int) -> pb.ModelInstanceGroup:
     # KIND_AUTO takes the GPUs a server has, else the CPU: the same ONNX configuration serves both.
     kinds = {Engine.ONNX_RUNTIME: pb.ModelInstanceGroup.KIND_AUTO, Engine.TENSORRT: pb.ModelInstanceGroup.KIND_GPU}
-    return pb.ModelInstanceGroup(count=1, kind=kinds[engine])
+    return pb.ModelInstanceGroup(count=count, kind=kinds[engine])
 
 
 def _dynamic_batching(max_queue_size: int) -> pb.ModelDynamicBatching:

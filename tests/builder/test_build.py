@@ -96,6 +96,7 @@ def test_export_writes_a_model_that_runs(builder, checkpoint_file, tmp_path):
         (["--models=resnet19"], "unknown model: resnet19"),
         (["--models="], "no model named"),
         (["--max-queue-size=-1"], "--max-queue-size must be 0 or more; found -1"),
+        (["--instances=0"], "--instances must be 1 or more; found 0"),
         (["--repository=cut.safetensors"], "cut.safetensors is not a directory"),
         (["--data=nowhere"], "nowhere does not exist"),
     ],

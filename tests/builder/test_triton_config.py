@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from builder.signature import BATCH_PLAN, SIGNATURE, BatchPlan
-from builder.triton_config import model_config, parse, to_text
+from builder.triton_config import Scheduling, model_config, parse, to_text
 from builder.variants import VARIANTS, Engine, variants_named
 from console import UserError
 from console.files import write_atomically
@@ -41,10 +41,16 @@ def test_batches_and_warm_up_follow_the_batch_plan():
 
 
 def test_a_bounded_queue_refuses_what_does_not_fit():
-    config = model_config(VARIANTS["resnet18_onnx"], BATCH_PLAN, max_queue_size=8)
+    config = model_config(VARIANTS["resnet18_onnx"], BATCH_PLAN, scheduling=Scheduling(max_queue_size=8))
     policy = config.dynamic_batching.default_queue_policy
     assert policy.max_queue_size == 8
     assert policy.timeout_action == policy.REJECT
+
+
+@pytest.mark.parametrize("name", ["resnet18_onnx", "resnet18_tensorrt"])
+def test_instances_are_as_many_as_asked_for(name):
+    config = model_config(VARIANTS[name], BATCH_PLAN, scheduling=Scheduling(instances=2))
+    assert [group.count for group in config.instance_group] == [2]
 
 
 def test_without_a_bound_the_batcher_keeps_its_prefetching_path(config):

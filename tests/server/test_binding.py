@@ -101,6 +101,31 @@ def test_buffers_are_not_kept_for_ever(make, backend):
     assert len(executor._bound) == backend("binding").KEPT
 
 
+def test_a_size_met_for_the_first_time_is_run_until_its_graph_is_captured(make):
+    executor, ran = make(graphs.vector, graphs=True)
+    for lengths in ((3,), (4,), (5,), (2,)):
+        executor.run(["y"], requests(*lengths))
+    assert ran == [[4], [4], [4], [4], [8], [8], [8], [4]]
+
+
+def test_a_model_that_cannot_be_captured_goes_on_without_graphs(make):
+    executor, _ = make(graphs.vector, graphs=True)
+    run = executor._session.run_with_iobinding
+    seen = []
+
+    def refuse_to_capture(binding, options):
+        seen.append(options.get_run_config_entry("gpu_graph_id"))
+        if seen[-1] != "-1" and len(seen) == 3:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        run(binding, options)
+
+    executor._session.run_with_iobinding = refuse_to_capture
+    for lengths in ((3,), (3,), (8,)):
+        parts = requests(*lengths)
+        np.testing.assert_array_equal(executor.run(["y"], parts)["y"], 2 * parts[0]["x"])
+    assert seen == ["1", "1", "1", "-1", "-1", "-1"]
+
+
 def test_only_the_outputs_wanted_are_run_for(make):
     executor, _ = make(graphs.pair)
     inputs = [{"a": np.full((2, 4), 5, np.float32), "b": np.ones((2, 4), np.float32)}]

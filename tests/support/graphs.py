@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.models import save
@@ -63,6 +64,39 @@ def lookup(path: Path) -> Path:
     nodes = [helper.make_node("Gather", ["table", "index"], ["y"])]
     shape = ["batch", 1]
     return save(nodes, [("index", TensorProto.INT64, shape)], [("y", FLOAT, shape)], path, [table])
+
+
+def counting(path: Path) -> Path:
+    """x FP32 [batch, 4] -> y = x + how many of x are not 0: on a GPU, ONNX Runtime has to wait for that number."""
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["places"]),
+        helper.make_node("Shape", ["places"], ["count"], start=1),
+        helper.make_node("Cast", ["count"], ["number"], to=FLOAT),
+        helper.make_node("Add", ["x", "number"], ["y"]),
+    ]
+    return save(nodes, [("x", FLOAT, ["batch", 4])], [("y", FLOAT, ["batch", 4])], path)
+
+
+def branching(path: Path) -> Path:
+    """x FP32 [batch, 4] -> y = 2 x where the sum of x is above 0, else -x: control flow."""
+
+    def branch(name: str, operator: str, inputs: list[str]) -> onnx.GraphProto:
+        nodes = [helper.make_node(operator, inputs, [name])]
+        return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(name, FLOAT, ["batch", 4])])
+
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["above"]),
+        helper.make_node(
+            "If",
+            ["above"],
+            ["y"],
+            then_branch=branch("doubled", "Add", ["x", "x"]),
+            else_branch=branch("negative", "Neg", ["x"]),
+        ),
+    ]
+    zero = numpy_helper.from_array(np.array(0, np.float32), "zero")
+    return save(nodes, [("x", FLOAT, ["batch", 4])], [("y", FLOAT, ["batch", 4])], path, [zero])
 
 
 def echo(element_type: int) -> Callable[[Path], Path]:

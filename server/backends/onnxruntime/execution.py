@@ -7,7 +7,7 @@ from typing import Any
 
 import onnxruntime
 from batching import Array, Inputs, join
-from binding import NUMPY_TYPES, BoundExecutor
+from binding import GRAPH_KEY, NO_GRAPH, NUMPY_TYPES, BoundExecutor
 from gpu_memory import CudaMemory
 from parameters import run_settings
 from providers import CUDA
@@ -50,11 +50,11 @@ def make_executor(session: onnxruntime.InferenceSession, config: Config, device:
         ValueError: the GPU's memory cannot be used.
     """
     settings = run_settings(config)
+    graphs = session.get_provider_options().get(CUDA, {}).get("enable_cuda_graph") == "1"
     tensors = [*session.get_inputs(), *session.get_outputs()]
     numbers = all(tensor.type in NUMPY_TYPES and dims_of(tensor) for tensor in tensors)
     if session.get_providers()[0] != CUDA or config["max_batch_size"] == 0 or not numbers:
-        return HostExecutor(session, settings)
-    graphs = session.get_provider_options()[CUDA].get("enable_cuda_graph") == "1"
+        return HostExecutor(session, {**settings, GRAPH_KEY: NO_GRAPH} if graphs else settings)
     return BoundExecutor(session, CudaMemory(device), prepared_sizes(config), settings, graphs=graphs)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnxruntime
 from parameters import session_options
-from providers import check_providers, choose_providers, demands_gpu
+from providers import CUDA, Provider, check_providers, choose_providers, demands_gpu
 from signature import check_signature
 
 Config = Mapping[str, Any]
@@ -44,8 +44,29 @@ def make_session(directory: Path, version: str, config: Config, kind: str, devic
     path = model_file(directory, version, config)
     options = session_options(config, kind)
     providers = choose_providers(config, kind, device, gpu_demanded=demands_gpu(directory))
-    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    session.disable_fallback()
-    check_providers(session, providers)
+    session = _open_capturing(path, options, providers) or _open(path, options, providers)
     check_signature(config, session)
     return session
+
+
+def _open(path: Path, options: onnxruntime.SessionOptions, providers: list[Provider]) -> onnxruntime.InferenceSession:
+    session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=False)
+    session.disable_fallback()
+    check_providers(session, providers)
+    return session
+
+
+def _open_capturing(
+    path: Path, options: onnxruntime.SessionOptions, providers: list[Provider]
+) -> onnxruntime.InferenceSession | None:
+    """A session that can capture CUDA graphs; None where the configuration decides itself, or the model cannot.
+
+    ONNX Runtime refuses models with control flow and those of which a part stays on the CPU.
+    """
+    name, given = providers[0]
+    if name != CUDA or "enable_cuda_graph" in given:
+        return None
+    try:
+        return _open(path, options, [(CUDA, {**given, "enable_cuda_graph": "1"}), *providers[1:]])
+    except Exception:  # noqa: BLE001  whatever it is: the session without graphs is opened next, and says it again
+        return None

@@ -12,7 +12,8 @@ import pytest
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from tests.support.models import add_convolution
+from tests.support import graphs
+from tests.support.models import PLATFORM, add_convolution, add_model, tensor
 from tests.support.triton import SERVER_PYTHON, require_server, start_server
 
 pytestmark = [pytest.mark.gpu, pytest.mark.triton]
@@ -29,9 +30,11 @@ VARIANTS = {
     "plain": "",
     "nhwc": CUDA % option("prefer_nhwc", "1"),
     "graphs": CUDA % option("enable_cuda_graph", "1"),
+    "no_graphs": CUDA % option("enable_cuda_graph", "0"),
     "heuristic": 'parameters { key: "cudnn_conv_algo_search" value { string_value: "1" } }\n',
     "on_device": 'parameters { key: "FORCE_CPU_ONLY_INPUT_TENSORS" value { string_value: "no" } }\n',
 }
+NOT_CAPTURED = {"counting": graphs.counting, "branching": graphs.branching}
 REFUSED = {"unknown_option": CUDA % option("no_such_option", "1")}
 
 
@@ -60,8 +63,12 @@ def gpu(tmp_path_factory):
         add_convolution(repository, name)
         path = repository / name / "config.pbtxt"
         path.write_text(path.read_text().replace("KIND_CPU", "KIND_GPU") + WARMUP + extra)
+    for name, write in NOT_CAPTURED.items():
+        text = PLATFORM + "max_batch_size: 64\n" + tensor("input", "x", "TYPE_FP32", [4])
+        text += tensor("output", "y", "TYPE_FP32", [4]) + "instance_group { kind: KIND_GPU }\n"
+        write(add_model(repository, name, text))
     before = memory_used()
-    loads = [f"--load={name}" for name in VARIANTS]
+    loads = [f"--load={name}" for name in (*VARIANTS, *NOT_CAPTURED)]
     with start_server(repository, *loads) as server, grpcclient.InferenceServerClient(server.grpc) as client:
         yield client, repository, memory_used() - before
 
@@ -101,7 +108,16 @@ def test_answers_are_those_of_the_cpu(gpu, model, size):
         np.testing.assert_allclose(infer(client, model, x), expected(repository, x), rtol=2e-2, atol=2e-2)
 
 
-@pytest.mark.parametrize("model", ["plain", "graphs"])
+@pytest.mark.parametrize("model", NOT_CAPTURED)
+def test_models_that_no_graph_can_hold_are_served_without(gpu, model):
+    client, repository, _ = gpu
+    session = onnxruntime.InferenceSession(repository / model / "1/model.onnx", providers=["CPUExecutionProvider"])
+    for size in (1, 64, 3, 64, 64, 64):
+        x = np.random.default_rng(size).integers(-1, 3, (size, 4)).astype(np.float32)
+        np.testing.assert_array_equal(infer(client, model, x), session.run(["y"], {"x": x})[0])
+
+
+@pytest.mark.parametrize("model", ["plain", "graphs", "no_graphs"])
 def test_many_clients_each_get_their_own_answers(gpu, model):
     client, repository, _ = gpu
     arrays = [images(1 + number % 7) + number for number in range(100)]
