@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import re
 import subprocess
 import sys
 import time
@@ -30,7 +29,15 @@ from binding import BoundExecutor  # noqa: E402  the backend's modules lie in a 
 from gpu_memory import CudaMemory  # noqa: E402
 from providers import CUDA  # noqa: E402
 
-SEARCHES = ("EXHAUSTIVE", "HEURISTIC", "DEFAULT")
+
+def combinations(*, half: bool) -> list[dict[str, str]]:
+    """What is tried: cuDNN's search, channels last, CUDA graphs, and for FP32 the tensor cores' TF32.
+
+    The search DEFAULT, which means one fixed algorithm for all, once only.
+    """
+    names = "cudnn_conv_algo_search", "prefer_nhwc", "enable_cuda_graph", "use_tf32"
+    tried = [*itertools.product(("EXHAUSTIVE", "HEURISTIC"), "01", "01", "1" if half else "01"), ("DEFAULT", *"001")]
+    return [dict(zip(names, values, strict=True)) for values in tried]
 
 
 def model_file(repository: Path, name: str) -> Path:
@@ -84,19 +91,18 @@ def main() -> None:
     if CUDA not in onnxruntime.get_available_providers():
         sys.exit("this ONNX Runtime has no CUDA provider: install onnxruntime-gpu in the server's environment")
     onnxruntime.preload_dlls()
+    onnxruntime.set_default_logger_severity(3)
     sizes = [int(size) for size in arguments.batch_sizes.split(",")]
     results = []
     for name in arguments.models.split(","):
         path = model_file(arguments.repository, name)
-        tf32 = re.search(r'key: "use_tf32"\s+value: "(\d)"', (path.parents[1] / "config.pbtxt").read_text())
-        for search, nhwc, graph in itertools.product(SEARCHES, "01", "01"):
-            options = {"cudnn_conv_algo_search": search, "prefer_nhwc": nhwc, "enable_cuda_graph": graph}
-            options |= {"use_tf32": tf32[1]} if tf32 else {}
+        for options in combinations(half="fp16" in name):
             rows = measure(path, options, sizes, arguments.seconds)
             results.append({"model": name, "options": options, "rows": rows})
             said = "  ".join(f"{row['batch_size']}: {row['images_per_second']:8,.0f} ({row['first_run_ms']:6.0f} ms)"
                              for row in rows)  # fmt: skip
-            print(f"{name:19} {search:10} nhwc {nhwc} graph {graph}  {said}", flush=True)
+            print(f"{name:19} {' '.join(options.values()):16} {said}", flush=True)
+    print(f"options: {', '.join(options)}")
     print(f"images/s by batch size (first run); {gpu()}; ONNX Runtime {onnxruntime.__version__}, {date.today()}")
     if arguments.output:
         result = {"date": str(date.today()), "gpu": gpu(), "onnxruntime": onnxruntime.__version__, "results": results}

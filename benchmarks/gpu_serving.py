@@ -183,6 +183,7 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     from benchmarks.served import embedded_server, machine
     from client.images import unlabelled
+    from client.results import environment
 
     _, images = unlabelled(None)
     results = []
@@ -200,7 +201,8 @@ def main() -> None:
                     rows = measure(url, repository, model, images, arguments)
                     results += [{"instances": count, **row} for row in rows]
                     if arguments.output:
-                        result = {"date": str(date.today()), "machine": machine(), "results": results}
+                        result = {"date": str(date.today()), "machine": machine(), "environment": environment(),
+                                  "command": " ".join(sys.argv), "results": results}  # fmt: skip
                         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
     print(f"{machine()}; means of {arguments.rounds} rounds of {SECONDS:.0f} s")
 

@@ -77,4 +77,5 @@ class Measured:
 def machine() -> str:
     """The machine and the day, for the line under a figure."""
     found = environment()
-    return f"{found['cpu']}, {found['cores']} cores, {date.today()}"
+    gpus = "".join(f"{gpu}, " for gpu in found["gpus"])
+    return f"{gpus}{found['cpu']}, {found['cores']} cores, {date.today()}"
