@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
@@ -121,30 +122,31 @@ def _dynamic_batching(max_queue_size: int) -> pb.ModelDynamicBatching:
 
 
 def _optimization(variant: Variant, batch_plan: BatchPlan, tensor: Tensor) -> pb.ModelOptimizationPolicy:
+    graphs = _cuda_graphs(batch_plan, tensor)
     if variant.engine is Engine.TENSORRT:
-        return _cuda_graphs(batch_plan, tensor)
+        # with the copy of the outputs on a stream of its own, the next batch need not wait for it
+        return pb.ModelOptimizationPolicy(cuda=pb.ModelOptimizationPolicy.Cuda(output_copy_stream=True, **graphs))
     accelerators = pb.ModelOptimizationPolicy.ExecutionAccelerators
     cuda = accelerators.Accelerator(name="cuda", parameters=_CUDA_OPTIONS[variant.precision])
-    return pb.ModelOptimizationPolicy(execution_accelerators=accelerators(gpu_execution_accelerator=[cuda]))
+    return pb.ModelOptimizationPolicy(
+        cuda=pb.ModelOptimizationPolicy.Cuda(**graphs),
+        execution_accelerators=accelerators(gpu_execution_accelerator=[cuda]),
+    )
 
 
-def _cuda_graphs(batch_plan: BatchPlan, tensor: Tensor) -> pb.ModelOptimizationPolicy:
+def _cuda_graphs(batch_plan: BatchPlan, tensor: Tensor) -> dict[str, Any]:
     """CUDA graphs at every size of the plan: launching a small network's kernels one by one costs more than they do.
 
     Without a `graph_spec` Triton captures graphs for batch 1 and for the largest only (tensorrt_backend,
-    src/instance_state.cc), and every other size runs without, in silence. With the copy of the outputs on a stream of
-    its own, the next batch need not wait for it.
+    src/instance_state.cc), and every other size runs without, in silence. For ONNX models the embedded server reads the
+    same fields, and the container's ONNX Runtime backend passes them over.
     """
     shape = pb.ModelOptimizationPolicy.Cuda.GraphSpec.Shape(dim=tensor.dims)
-    cuda = pb.ModelOptimizationPolicy.Cuda(
-        graphs=True,
-        graph_spec=[
-            pb.ModelOptimizationPolicy.Cuda.GraphSpec(batch_size=size, input={tensor.name: shape})
-            for size in batch_plan.sizes
-        ],
-        output_copy_stream=True,
-    )
-    return pb.ModelOptimizationPolicy(cuda=cuda)
+    specs = [
+        pb.ModelOptimizationPolicy.Cuda.GraphSpec(batch_size=size, input={tensor.name: shape})
+        for size in batch_plan.sizes
+    ]
+    return {"graphs": True, "graph_spec": specs}
 
 
 def _warmup(size: int, tensor: Tensor) -> pb.ModelWarmup:

@@ -59,7 +59,9 @@ def make_executor(session: onnxruntime.InferenceSession, config: Config, device:
 
 
 def prepared_sizes(config: Config) -> list[int]:
-    """The batch sizes a configuration prepares for: those it warms up and prefers, and its maximum."""
+    """The batch sizes a configuration prepares for: those it warms up, prefers or wants graphs of, and its maximum."""
     sizes = {int(entry.get("batch_size", 1)) for entry in config.get("model_warmup", [])}
+    specified = config.get("optimization", {}).get("cuda", {}).get("graph_spec", [])
+    sizes |= {int(entry.get("batch_size", 0)) for entry in specified}
     sizes |= {int(size) for size in config.get("dynamic_batching", {}).get("preferred_batch_size", [])}
     return sorted({size for size in sizes if size > 0} | {int(config["max_batch_size"])})

@@ -106,6 +106,15 @@ def session_options(config: Config, kind: str) -> onnxruntime.SessionOptions:
     return options
 
 
+def wants_graphs(config: Config) -> bool:
+    """Whether a configuration asks for CUDA graphs where Triton's own field for them is: `optimization.cuda.graphs`.
+
+    The C++ backend for ONNX Runtime does not read it, and cannot do as it says: it has no buffers that stay, and ONNX
+    Runtime's own `enable_cuda_graph` would answer every batch size with the graph of the first.
+    """
+    return bool(config.get("optimization", {}).get("cuda", {}).get("graphs", False))
+
+
 def run_settings(config: Config) -> dict[str, str]:
     """What each run is to be told."""
     value = text(config, _SHRINKAGE_KEY)

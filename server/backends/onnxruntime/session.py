@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime
-from parameters import session_options
+from parameters import session_options, wants_graphs
 from providers import CUDA, Provider, check_providers, choose_providers, demands_gpu
 from signature import check_signature
 
@@ -44,7 +44,8 @@ def make_session(directory: Path, version: str, config: Config, kind: str, devic
     path = model_file(directory, version, config)
     options = session_options(config, kind)
     providers = choose_providers(config, kind, device, gpu_demanded=demands_gpu(directory))
-    session = _open_capturing(path, options, providers) or _open(path, options, providers)
+    graphs = wants_graphs(config) and providers[0][0] == CUDA
+    session = (_open_capturing(path, options, providers) if graphs else None) or _open(path, options, providers)
     check_signature(config, session)
     return session
 
@@ -59,14 +60,11 @@ def _open(path: Path, options: onnxruntime.SessionOptions, providers: list[Provi
 def _open_capturing(
     path: Path, options: onnxruntime.SessionOptions, providers: list[Provider]
 ) -> onnxruntime.InferenceSession | None:
-    """A session that can capture CUDA graphs; None where the configuration decides itself, or the model cannot.
+    """A session that can capture CUDA graphs; None where ONNX Runtime refuses the model.
 
-    ONNX Runtime refuses models with control flow and those of which a part stays on the CPU.
+    It refuses control flow, and a model of which a part stays on the CPU.
     """
-    name, given = providers[0]
-    if name != CUDA or "enable_cuda_graph" in given:
-        return None
     try:
-        return _open(path, options, [(CUDA, {**given, "enable_cuda_graph": "1"}), *providers[1:]])
+        return _open(path, options, [(CUDA, {"enable_cuda_graph": "1", **providers[0][1]}), *providers[1:]])
     except Exception:  # noqa: BLE001  whatever it is: the session without graphs is opened next, and says it again
         return None

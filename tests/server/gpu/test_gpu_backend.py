@@ -26,11 +26,12 @@ def option(key: str, value: str) -> str:
     return f'parameters {{ key: "{key}" value: "{value}" }} '
 
 
+GRAPHS = "optimization { cuda { graphs: true } }\n"
 VARIANTS = {
     "plain": "",
     "nhwc": CUDA % option("prefer_nhwc", "1"),
-    "graphs": CUDA % option("enable_cuda_graph", "1"),
-    "no_graphs": CUDA % option("enable_cuda_graph", "0"),
+    "graphs": GRAPHS,
+    "own_graphs": CUDA % option("enable_cuda_graph", "1"),
     "heuristic": 'parameters { key: "cudnn_conv_algo_search" value { string_value: "1" } }\n',
     "on_device": 'parameters { key: "FORCE_CPU_ONLY_INPUT_TENSORS" value { string_value: "no" } }\n',
 }
@@ -65,7 +66,7 @@ def gpu(tmp_path_factory):
         path.write_text(path.read_text().replace("KIND_CPU", "KIND_GPU") + WARMUP + extra)
     for name, write in NOT_CAPTURED.items():
         text = PLATFORM + "max_batch_size: 64\n" + tensor("input", "x", "TYPE_FP32", [4])
-        text += tensor("output", "y", "TYPE_FP32", [4]) + "instance_group { kind: KIND_GPU }\n"
+        text += tensor("output", "y", "TYPE_FP32", [4]) + "instance_group { kind: KIND_GPU }\n" + GRAPHS
         write(add_model(repository, name, text))
     before = memory_used()
     loads = [f"--load={name}" for name in (*VARIANTS, *NOT_CAPTURED)]
@@ -117,7 +118,7 @@ def test_models_that_no_graph_can_hold_are_served_without(gpu, model):
         np.testing.assert_array_equal(infer(client, model, x), session.run(["y"], {"x": x})[0])
 
 
-@pytest.mark.parametrize("model", ["plain", "graphs", "no_graphs"])
+@pytest.mark.parametrize("model", ["plain", "graphs"])
 def test_many_clients_each_get_their_own_answers(gpu, model):
     client, repository, _ = gpu
     arrays = [images(1 + number % 7) + number for number in range(100)]
