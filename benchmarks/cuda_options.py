@@ -11,6 +11,7 @@ Needs onnxruntime-gpu in the server's environment.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import subprocess
@@ -54,8 +55,8 @@ def measure(path: Path, options: dict[str, str], sizes: list[int], seconds: floa
     session.disable_fallback()
     if session.get_providers()[0] != CUDA:
         sys.exit("ONNX Runtime did not take the GPU; its message is above")
-    graphs = options["enable_cuda_graph"] == "1"
-    executor = BoundExecutor(session, CudaMemory(0), sizes, {}, graphs=graphs)
+    failed = functools.partial(sys.exit, "no CUDA graph can hold this model")
+    executor = BoundExecutor(session, CudaMemory(0), sizes, {}, failed if options["enable_cuda_graph"] == "1" else None)
     rows = []
     for size in sizes:
         batch = np.random.default_rng(size).integers(0, 256, (size, 32, 32, 3), np.uint8)

@@ -36,7 +36,7 @@ def child() -> None:
 
     job = json.loads(sys.stdin.readline())
     session = make_session(Path(job["directory"]), job["version"], job["config"], job["kind"], 0)
-    executor = make_executor(session, job["config"], 0)
+    executor = make_executor(session, job["config"], 0, lambda: sys.exit("no CUDA graph can hold this model"))
     provider = session.get_providers()[0]
     about = {"version": onnxruntime.__version__, "provider": provider,
              "options": session.get_provider_options()[provider]}  # fmt: skip

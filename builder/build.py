@@ -40,8 +40,10 @@ REFERENCE_FILE = "reference.npz"
 
 _LIMITS = {
     (Engine.ONNX_RUNTIME, Precision.FP32): verification.FP32_LIMITS,
+    (Engine.ONNX_RUNTIME, Precision.TF32): verification.FP32_LIMITS,  # on the CPU, which knows no TF32
     (Engine.ONNX_RUNTIME, Precision.FP16): verification.FP16_LIMITS,
     (Engine.TENSORRT, Precision.FP32): verification.FP32_PLAN_LIMITS,
+    (Engine.TENSORRT, Precision.TF32): verification.FP16_LIMITS,
     (Engine.TENSORRT, Precision.FP16): verification.FP16_LIMITS,
 }
 

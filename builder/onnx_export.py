@@ -110,7 +110,7 @@ def check(model: onnx.ModelProto, precision: Precision = Precision.FP32, signatu
 
 def _wrong_weights(model: onnx.ModelProto, precision: Precision) -> list[str]:
     """Convolutions and matrix products whose weights are not in `precision`; ONNX binds their other tensors to it."""
-    expected = {Precision.FP32: onnx.TensorProto.FLOAT, Precision.FP16: onnx.TensorProto.FLOAT16}[precision]
+    expected = onnx.TensorProto.FLOAT16 if precision is Precision.FP16 else onnx.TensorProto.FLOAT
     dtypes = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     name_of = onnx.TensorProto.DataType.Name
     return [

@@ -19,9 +19,13 @@ LABELS_FILE = "labels.txt"
 # At the top level: under the accelerator "cuda" the backend overwrites it (onnxruntime_backend, src/onnxruntime.cc).
 _ONNX_RUNTIME_PARAMETERS = {"cudnn_conv_algo_search": pb.ModelParameter(string_value="1")}
 
-# For ONNX Runtime's CUDA provider, where a server has a GPU. FP16 runs on tensor cores, which want the channels last.
-# FP32 is the reference: without TF32, whose products have FP16's ten bits, it gives PyTorch's FP32 answers.
-_CUDA_OPTIONS = {Precision.FP16: {"prefer_nhwc": "1"}, Precision.FP32: {"use_tf32": "0"}}
+# For ONNX Runtime's CUDA provider, where a server has a GPU: tensor cores want the channels last.
+# `benchmarks/cuda_options.py` measures every combination.
+_CUDA_OPTIONS = {
+    Precision.FP32: {"use_tf32": "0"},
+    Precision.TF32: {"use_tf32": "1", "prefer_nhwc": "1"},
+    Precision.FP16: {"prefer_nhwc": "1"},
+}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from builder.tensorrt.engine import EngineTensor
 
 _FLOATING = {"FP32", "FP16", "BF16", "FP8", "FP4"}
-_INSPECTED = {Precision.FP32: "FP32", Precision.FP16: "FP16"}
+_INSPECTED = {Precision.FP32: "FP32", Precision.TF32: "FP32", Precision.FP16: "FP16"}
 _DTYPES = {"TYPE_UINT8": "UINT8", "TYPE_FP16": "HALF", "TYPE_FP32": "FLOAT"}
 
 

@@ -30,7 +30,11 @@ from tests.conftest import REAL_IMAGES
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-LIMITS = {Precision.FP32: verification.FP32_PLAN_LIMITS, Precision.FP16: verification.FP16_LIMITS}
+LIMITS = {
+    Precision.FP32: verification.FP32_PLAN_LIMITS,
+    Precision.TF32: verification.FP16_LIMITS,
+    Precision.FP16: verification.FP16_LIMITS,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

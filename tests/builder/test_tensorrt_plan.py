@@ -51,7 +51,7 @@ def test_a_plan_says_what_it_is_in_both_dialects(compiled, models, version, prec
     plan = compiled(Behaviour(version=version), model=precision, precision=precision)
     assert plan.info.tensorrt == version
     assert (plan.info.gpu, plan.info.compute_capability, plan.info.cuda) == ("NVIDIA H200", "9.0", "13.0")
-    assert plan.info.layers_by_precision == {precision.name: 20}
+    assert plan.info.layers_by_precision == {"FP16" if precision is Precision.FP16 else "FP32": 20}
     assert plan.info.plan_sha256 == hashlib.sha256(plan.content).hexdigest()
     assert plan.info.onnx_sha256 == hashlib.sha256(models[precision]).hexdigest()
     assert plan.info.profile == (1, 64, 256)
@@ -78,9 +78,10 @@ def test_options_reach_tensorrt(compiled):
     assert BuilderFlag.VERSION_COMPATIBLE in config._flags
 
 
-def test_fp32_means_fp32_and_not_tf32(compiled):
-    compiled(model=Precision.FP32, precision=Precision.FP32)
-    assert BuilderFlag.TF32 not in fake_tensorrt.BUILT[0]._flags
+@pytest.mark.parametrize(("precision", "allowed"), [(Precision.FP32, False), (Precision.TF32, True)])
+def test_fp32_means_fp32_and_not_tf32(compiled, precision, allowed):
+    compiled(model=precision, precision=precision)
+    assert (BuilderFlag.TF32 in fake_tensorrt.BUILT[0]._flags) is allowed
 
 
 def test_every_parser_error_is_reported_with_its_node(compiled):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,8 @@ class BoundExecutor:
         memory: copies to the device.
         sizes: batch sizes worth preparing, ascending; a batch larger than the last is not padded.
         settings: entries of each run's options.
-        graphs: capture CUDA graphs (the provider's option `enable_cuda_graph` is on). Where a capture fails, or its
-            answer is not that of a plain run, the model goes on without.
+        without_graphs: None for a session without CUDA graphs; where its provider's option `enable_cuda_graph` is on,
+            opens one without. It is asked for where a capture fails, or the graph's answer is not a plain run's.
     """
 
     def __init__(
@@ -55,14 +55,13 @@ class BoundExecutor:
         memory: Any,
         sizes: Sequence[int],
         settings: Mapping[str, str],
-        *,
-        graphs: bool,
+        without_graphs: Callable[[], onnxruntime.InferenceSession] | None = None,
     ) -> None:
         self._session = session
         self._memory = memory
         self._sizes = list(sizes)
         self._settings = dict(settings)
-        self._graphs = self._capture = graphs
+        self._without_graphs = without_graphs
         self._graph_number = 0
         self._bound: OrderedDict[Any, _Bound] = OrderedDict()
         self._output_dims = {tensor.name: dims_of(tensor) for tensor in session.get_outputs()}
@@ -85,8 +84,7 @@ class BoundExecutor:
             self._fill(target, [inputs[name] for inputs in parts])
         self._memory.end()
         if fresh and bound.outputs is not None and not self._captures(bound):
-            self._capture = False
-            self._bound.clear()
+            self._give_up_graphs()
             return self.run(names, parts)
         self._session.run_with_iobinding(bound.binding, bound.options)
         bound.binding.synchronize_outputs()
@@ -94,6 +92,12 @@ class BoundExecutor:
             return {name: self._fetch(value, total) for name, value in bound.outputs.items()}
         arrays = zip(names, bound.binding.copy_outputs_to_cpu(), strict=True)
         return {name: array[:total] if len(array) == padded else array for name, array in arrays}
+
+    def _give_up_graphs(self) -> None:
+        """Go on with another session: what is left of a failed capture makes the runs after it do nothing."""
+        assert self._without_graphs is not None, "only a session with graphs captures one"  # noqa: S101
+        self._bound.clear()
+        self._session, self._without_graphs = self._without_graphs(), None
 
     def _captures(self, bound: _Bound) -> bool:
         """Run until a graph is captured; whether its answer, once replayed, is that of a plain run.
@@ -148,7 +152,7 @@ class BoundExecutor:
         }
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
-        outputs = self._make_outputs(names, size) if self._capture else None
+        outputs = self._make_outputs(names, size) if self._without_graphs else None
         for name in names:
             if outputs is None:
                 binding.bind_output(name, "cpu")
@@ -173,7 +177,7 @@ class BoundExecutor:
         options = onnxruntime.RunOptions()
         for key, value in self._settings.items():
             options.add_run_config_entry(key, value)
-        if self._graphs:
+        if self._without_graphs:
             self._graph_number += capture
             options.add_run_config_entry(GRAPH_KEY, str(self._graph_number) if capture else NO_GRAPH)
         return options

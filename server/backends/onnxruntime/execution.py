@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import onnxruntime
@@ -43,8 +43,19 @@ class HostExecutor:
         return dict(zip(names, self._session.run(names, join(parts), self._options), strict=True))
 
 
-def make_executor(session: onnxruntime.InferenceSession, config: Config, device: int) -> HostExecutor | BoundExecutor:
+def make_executor(
+    session: onnxruntime.InferenceSession,
+    config: Config,
+    device: int,
+    without_graphs: Callable[[], onnxruntime.InferenceSession],
+) -> HostExecutor | BoundExecutor:
     """Choose: bound to the GPU where the session is on one and the model is made of batches of numbers.
+
+    Args:
+        session: the model's.
+        config: its configuration.
+        device: the GPU's number.
+        without_graphs: opens another session, for a model that turns out not to fit into CUDA graphs.
 
     Raises:
         ValueError: the GPU's memory cannot be used.
@@ -55,7 +66,9 @@ def make_executor(session: onnxruntime.InferenceSession, config: Config, device:
     numbers = all(tensor.type in NUMPY_TYPES and dims_of(tensor) for tensor in tensors)
     if session.get_providers()[0] != CUDA or config["max_batch_size"] == 0 or not numbers:
         return HostExecutor(session, {**settings, GRAPH_KEY: NO_GRAPH} if graphs else settings)
-    return BoundExecutor(session, CudaMemory(device), prepared_sizes(config), settings, graphs=graphs)
+    return BoundExecutor(
+        session, CudaMemory(device), prepared_sizes(config), settings, without_graphs if graphs else None
+    )
 
 
 def prepared_sizes(config: Config) -> list[int]:

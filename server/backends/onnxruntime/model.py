@@ -56,9 +56,15 @@ class TritonPythonModel:
         """
         config = json.loads(args["model_config"])
         kind, device = args["model_instance_kind"], int(args["model_instance_device_id"])
+        model = Path(args["model_repository"]), args["model_version"], config, kind, device
+
+        def without_graphs() -> onnxruntime.InferenceSession:
+            pb_utils.Logger.log_warn(f"{args['model_name']}: CUDA graphs cannot hold this model; it goes on without")
+            return make_session(*model, graphs=False)
+
         try:
-            session = make_session(Path(args["model_repository"]), args["model_version"], config, kind, device)
-            self._executor = make_executor(session, config, device)
+            session = make_session(*model)
+            self._executor = make_executor(session, config, device, without_graphs)
         except Exception as error:  # noqa: BLE001  whatever it is, Triton reports it as the reason of the refusal
             raise pb_utils.TritonModelException(str(error)) from None
         if kind == "GPU" and session.get_providers()[0] == CPU:

@@ -27,7 +27,9 @@ def model_file(directory: Path, version: str, config: Config) -> Path:
     return path
 
 
-def make_session(directory: Path, version: str, config: Config, kind: str, device: int) -> onnxruntime.InferenceSession:
+def make_session(
+    directory: Path, version: str, config: Config, kind: str, device: int, *, graphs: bool = True
+) -> onnxruntime.InferenceSession:
     """Load a model and check that it is the one its configuration describes.
 
     Args:
@@ -36,6 +38,7 @@ def make_session(directory: Path, version: str, config: Config, kind: str, devic
         config: the model's configuration, as Triton passes it to a Python model.
         kind: "CPU", "GPU" or "MODEL", of the instance.
         device: the GPU's number.
+        graphs: capture CUDA graphs where the configuration asks for them.
 
     Raises:
         ValueError: a parameter has a bad value, the model and its configuration disagree, or a GPU instance cannot
@@ -44,8 +47,12 @@ def make_session(directory: Path, version: str, config: Config, kind: str, devic
     path = model_file(directory, version, config)
     options = session_options(config, kind)
     providers = choose_providers(config, kind, device, gpu_demanded=demands_gpu(directory))
-    graphs = wants_graphs(config) and providers[0][0] == CUDA
-    session = (_open_capturing(path, options, providers) if graphs else None) or _open(path, options, providers)
+    session = None
+    if providers[0][0] == CUDA and not graphs:
+        providers = _with_graphs(providers, "0")
+    elif providers[0][0] == CUDA and wants_graphs(config):
+        session = _open_capturing(path, options, _with_graphs(providers, "1"))
+    session = session or _open(path, options, providers)
     check_signature(config, session)
     return session
 
@@ -57,6 +64,11 @@ def _open(path: Path, options: onnxruntime.SessionOptions, providers: list[Provi
     return session
 
 
+def _with_graphs(providers: list[Provider], value: str) -> list[Provider]:
+    name, given = providers[0]
+    return [(name, {**given, "enable_cuda_graph": value}), *providers[1:]]
+
+
 def _open_capturing(
     path: Path, options: onnxruntime.SessionOptions, providers: list[Provider]
 ) -> onnxruntime.InferenceSession | None:
@@ -65,6 +77,6 @@ def _open_capturing(
     It refuses control flow, and a model of which a part stays on the CPU.
     """
     try:
-        return _open(path, options, [(CUDA, {"enable_cuda_graph": "1", **providers[0][1]}), *providers[1:]])
+        return _open(path, options, providers)
     except Exception:  # noqa: BLE001  whatever it is: the session without graphs is opened next, and says it again
         return None
