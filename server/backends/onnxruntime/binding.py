@@ -31,6 +31,11 @@ class _Bound:
     outputs: dict[str, Any] | None
     options: onnxruntime.RunOptions
 
+    def bind_inputs(self) -> None:
+        """Bind what the buffers hold now: an input that the model needs on the host is copied there by this call."""
+        for name, value in self.inputs.items():
+            self.binding.bind_ortvalue_input(name, value)
+
 
 class BoundExecutor:
     """Runs a session whose tensors lie on a device.
@@ -83,6 +88,8 @@ class BoundExecutor:
         for name, target in bound.inputs.items():
             self._fill(target, [inputs[name] for inputs in parts])
         self._memory.end()
+        if bound.outputs is None:
+            bound.bind_inputs()
         if fresh and bound.outputs is not None and not self._captures(bound):
             self._give_up_graphs()
             return self.run(names, parts)
@@ -94,7 +101,7 @@ class BoundExecutor:
         return {name: array[:total] if len(array) == padded else array for name, array in arrays}
 
     def _give_up_graphs(self) -> None:
-        """Go on with another session: what is left of a failed capture makes the runs after it do nothing."""
+        """Go on with another session: a failed capture may leave its stream unusable."""
         assert self._without_graphs is not None, "only a session with graphs captures one"  # noqa: S101
         self._bound.clear()
         self._session, self._without_graphs = self._without_graphs(), None
@@ -102,8 +109,7 @@ class BoundExecutor:
     def _captures(self, bound: _Bound) -> bool:
         """Run until a graph is captured; whether its answer, once replayed, is that of a plain run.
 
-        Not every failure is an error: with a node that waits for the device in the middle of the model (`NonZero`),
-        ONNX Runtime 1.31 captures what it can, and the graph answers zeros.
+        What the host decides while a model is captured stays so in its graph; this sees it where it shows at once.
         """
         answers = []
         try:
@@ -150,15 +156,15 @@ class BoundExecutor:
             name: onnxruntime.OrtValue.ortvalue_from_shape_and_type([size, *array.shape[1:]], array.dtype, *device)
             for name, array in like.items()
         }
-        for name, value in inputs.items():
-            binding.bind_ortvalue_input(name, value)
         outputs = self._make_outputs(names, size) if self._without_graphs else None
         for name in names:
             if outputs is None:
                 binding.bind_output(name, "cpu")
             else:
                 binding.bind_ortvalue_output(name, outputs[name])
-        return _Bound(binding, inputs, outputs, self._options(capture=outputs is not None))
+        bound = _Bound(binding, inputs, outputs, self._options(capture=outputs is not None))
+        bound.bind_inputs()
+        return bound
 
     def _make_outputs(self, names: Sequence[str], size: int) -> dict[str, Any] | None:
         """Buffers for outputs, which a CUDA graph needs at fixed addresses; None where the shapes are not known."""

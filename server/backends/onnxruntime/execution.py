@@ -62,6 +62,8 @@ def make_executor(
     """
     settings = run_settings(config)
     graphs = session.get_provider_options().get(CUDA, {}).get("enable_cuda_graph") == "1"
+    if graphs and any(info.name == "Cpu" for info in session.get_input_memory_infos()):
+        session, graphs = without_graphs(), False  # an input read on the host would be frozen into the graph
     tensors = [*session.get_inputs(), *session.get_outputs()]
     numbers = all(tensor.type in NUMPY_TYPES and dims_of(tensor) for tensor in tensors)
     if session.get_providers()[0] != CUDA or config["max_batch_size"] == 0 or not numbers:
