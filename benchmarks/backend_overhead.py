@@ -3,12 +3,14 @@
     .venv/bin/python benchmarks/backend_overhead.py --output benchmarks/results/backend-overhead.json
 
 Two models: the network, and a tiny one that computes next to nothing, so that only the way through gRPC, Triton and the
-backend remains. The client's own loader sends requests that are bytes already, so that little of the processor goes to
-it; before, both sides must give the same answer. Both run the same model.onnx with the same number of threads on the
+backend remains. perf_analyzer sends the requests, since what the client spends on 2 cores is missing in the server: it
+takes about half of the processor time of this project's own loader (`--client own`, a program in Python). Before, both
+sides must give the same answer. Both run the same model.onnx with the same number of threads on the
 same images.
 
-A round measures both, in alternating order; while one runs the other is idle. Rounds are short and many, for other work
-on the machine then meets both sides alike. Says the ratio of served to in process with its 95 % interval.
+A round measures both, in alternating order; while one runs the other is idle. perf_analyzer takes three windows or more
+for one figure, so ONNX Runtime in process gets three windows as well. Says the ratio of served to in process with its
+95 % interval.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -29,8 +32,8 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.served import Measured, embedded_server  # noqa: E402  the project is run from its folder, not installed
-from client import statistics  # noqa: E402
+from benchmarks.served import Measured, by_perf_analyzer, embedded_server  # noqa: E402  run from its folder
+from client import perf_analyzer, statistics  # noqa: E402
 from client.connection import Connection  # noqa: E402
 from client.images import unlabelled  # noqa: E402
 from client.load import Load  # noqa: E402
@@ -87,17 +90,22 @@ def check_answer(client: Measured, name: str, session, images: np.ndarray) -> No
     np.testing.assert_array_equal(found, session.run(["logits"], {"images": images})[0])
 
 
-def measure(client: Measured, name: str, session, images: np.ndarray, load: Load, rounds: int) -> dict[str, object]:
-    """Alternate rounds of one model at one batch size."""
-    check_answer(client, name, session, images[: load.batch_size])
+def measure(
+    client: Measured, binary: perf_analyzer.Binary | None, name: str, session, load: Load, rounds: int
+) -> dict[str, object]:
+    """Alternate rounds of one model at one batch size; `binary` None means this project's own loader."""
+    check_answer(client, name, session, client.images[: load.batch_size])
+    alone = load if binary is None else dataclasses.replace(load, seconds=3 * load.seconds)
     rows = []
     for number in range(rounds):
         row = {}
         for side in ("served", "in_process") if number % 2 else ("in_process", "served"):
-            if side == "served":
+            if side == "in_process":
+                row[side] = in_process(session, client.images, alone)
+            elif binary is None:
                 row[side] = client.images_per_second(name, load)
             else:
-                row[side] = in_process(session, images, load)
+                row[side] = by_perf_analyzer(binary, client, name, load)
         rows.append(row)
     rates = {side: [row[side] for row in rows] for side in ("served", "in_process")}
     ratio = statistics.ratio_over_rounds(rates["served"], rates["in_process"])
@@ -121,8 +129,9 @@ def main() -> None:
     parser.add_argument("--only", choices=("tiny", "network"), help="one of the two models")
     parser.add_argument("--batch-size", default="1,8,64")
     parser.add_argument("--concurrency", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=31)
-    parser.add_argument("--seconds", type=float, default=1, help="of each half of a round")
+    parser.add_argument("--client", choices=("perf_analyzer", "own"), default="perf_analyzer")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1, help="of a window")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
 
@@ -136,7 +145,8 @@ def main() -> None:
         add_tiny(repository, repository / arguments.model)
         names = {"tiny": [TINY], "network": [arguments.model]}.get(arguments.only, [TINY, arguments.model])
         loads = [f"--load={name}" for name in names]
-        with embedded_server(repository, *loads) as url, Measured(url, images) as client:
+        finding = perf_analyzer.located(None, docker=False) if arguments.client == "perf_analyzer" else nullcontext()
+        with finding as binary, embedded_server(repository, *loads) as url, Measured(url, images) as client:
             for name in names:
                 newest = max((repository / name).glob("[0-9]*"), key=lambda path: int(path.name))
                 session = onnxruntime.InferenceSession(
@@ -144,13 +154,14 @@ def main() -> None:
                 )
                 for size in arguments.batch_size.split(","):
                     load = Load(int(size), arguments.seconds, arguments.concurrency)
-                    rows.append(measure(client, name, session, images, load, arguments.rounds))
+                    rows.append(measure(client, binary, name, session, load, arguments.rounds))
     machine = environment()
     print(f"{machine['cpu']}, {machine['cores']} cores, {date.today()}, ONNX Runtime {onnxruntime.__version__}, "
-          f"{images_name}; means of {arguments.rounds} rounds of 2 x {arguments.seconds} s")  # fmt: skip
+          f"{images_name}; {arguments.rounds} rounds of windows of {arguments.seconds} s, by {arguments.client}")  # fmt: skip
     if arguments.output:
         result = {"command": " ".join(sys.argv), "date": str(date.today()), "results": rows,
-                  "onnxruntime": onnxruntime.__version__, "images": images_name, "environment": machine}  # fmt: skip
+                  "onnxruntime": onnxruntime.__version__, "images": images_name, "client": arguments.client,
+                  "environment": machine}  # fmt: skip
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
 

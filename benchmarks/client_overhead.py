@@ -18,7 +18,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.served import Measured, embedded_server, machine  # noqa: E402  run from its folder, not installed
+from benchmarks.served import Measured, by_perf_analyzer, embedded_server, machine  # noqa: E402  run from its folder
 from client import perf_analyzer, statistics  # noqa: E402
 from client.load import Load  # noqa: E402
 from tests.support import models  # noqa: E402
@@ -38,16 +38,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, perf_analyzer.located(None, docker=False) as binary:
         models.add_classifier(Path(directory), "cheap", config="\n")
         with embedded_server(Path(directory)) as url, Measured(url, images) as client:
-            model = client.control.model("cheap")
             for number in range(arguments.rounds):
                 for side in list(rates)[:: -1 if number % 2 else 1]:
                     if side == "client":
                         rates[side].append(client.images_per_second("cheap", load))
                     else:
-                        found = {"stable": False}
-                        while not found["stable"]:
-                            found = perf_analyzer.measure(binary, client.endpoint, model, load, images)
-                        rates[side].append(found["images_per_second"])
+                        rates[side].append(by_perf_analyzer(binary, client, "cheap", load))
                 print(f"round {number + 1}: " + ", ".join(f"{side} {rate[-1]:,.0f}" for side, rate in rates.items()))
     ratio = statistics.ratio_over_rounds(rates["client"], rates["perf_analyzer"])
     print(f"{machine()}; batch {load.batch_size}, {load.concurrency} in flight, {arguments.rounds} rounds, images/s")

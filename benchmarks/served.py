@@ -16,7 +16,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from client import latency  # noqa: E402  the project is run from its folder, not installed
+from client import latency, perf_analyzer  # noqa: E402  the project is run from its folder, not installed
 from client.connection import Control, Endpoint, Transport  # noqa: E402
 from client.load import Load  # noqa: E402
 from client.loaders import LocalLoader  # noqa: E402
@@ -55,6 +55,7 @@ class Measured:
     def __init__(self, url: str, images: np.ndarray, transport: Transport = Transport.GRPC) -> None:
         self.endpoint = Endpoint(url, transport)
         self.control = Control(self.endpoint)
+        self.images = images
         self.loader = LocalLoader(self.endpoint, images)
 
     def __enter__(self) -> Measured:
@@ -72,6 +73,14 @@ class Measured:
     def images_per_second(self, name: str, load: Load) -> float:
         """Throughput of one window."""
         return latency.images_per_second(self.window(name, load).record, load)
+
+
+def by_perf_analyzer(binary: perf_analyzer.Binary, client: Measured, name: str, load: Load) -> float:
+    """Throughput as perf_analyzer measures it, again and again until three of its windows agree."""
+    while True:
+        found = perf_analyzer.measure(binary, client.endpoint, client.control.model(name), load, client.images)
+        if found["stable"]:
+            return found["images_per_second"]
 
 
 def machine() -> str:
