@@ -157,7 +157,7 @@ def main() -> None:
                     rows.append(measure(client, binary, name, session, load, arguments.rounds))
     machine = environment()
     print(f"{machine['cpu']}, {machine['cores']} cores, {date.today()}, ONNX Runtime {onnxruntime.__version__}, "
-          f"{images_name}; {arguments.rounds} rounds, windows of {arguments.seconds} s, {arguments.client}")  # fmt: skip
+          f"{images_name}; {arguments.rounds} rounds of {arguments.seconds} s windows, {arguments.client}")  # fmt: skip
     if arguments.output:
         result = {"command": " ".join(sys.argv), "date": str(date.today()), "results": rows,
                   "onnxruntime": onnxruntime.__version__, "images": images_name, "client": arguments.client,
