@@ -40,6 +40,7 @@ from client.load import Load  # noqa: E402
 from client.results import environment  # noqa: E402
 
 TINY = "tiny"
+REQUESTS = 25  # in a window, or more: perf_analyzer leaves out those that only begin or end in it
 
 
 def add_tiny(repository: Path, like: Path) -> None:
@@ -131,7 +132,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--client", choices=("perf_analyzer", "own"), default="perf_analyzer")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1, help="of a window")
+    parser.add_argument("--seconds", type=float, default=1, help="of a window, or longer")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
 
@@ -154,10 +155,13 @@ def main() -> None:
                 )
                 for size in arguments.batch_size.split(","):
                     load = Load(int(size), arguments.seconds, arguments.concurrency)
+                    rate = in_process(session, images, load)
+                    load = dataclasses.replace(load, seconds=max(load.seconds, REQUESTS * load.batch_size / rate))
                     rows.append(measure(client, binary, name, session, load, arguments.rounds))
     machine = environment()
+    how = f"{arguments.rounds} rounds, windows from {arguments.seconds} s, {arguments.client}"
     print(f"{machine['cpu']}, {machine['cores']} cores, {date.today()}, ONNX Runtime {onnxruntime.__version__}, "
-          f"{images_name}; {arguments.rounds} rounds of {arguments.seconds} s windows, {arguments.client}")  # fmt: skip
+          f"{images_name}; {how}")  # fmt: skip
     if arguments.output:
         result = {"command": " ".join(sys.argv), "date": str(date.today()), "results": rows,
                   "onnxruntime": onnxruntime.__version__, "images": images_name, "client": arguments.client,
