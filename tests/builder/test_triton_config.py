@@ -92,7 +92,7 @@ def test_there_is_a_golden_config_for_every_model():
     assert {path.name for path in GOLDENS.iterdir()} == set(VARIANTS)
 
 
-@pytest.mark.parametrize("name", ["resnet18_tensorrt", "resnet18_tensorrt_fp32"])
+@pytest.mark.parametrize("name", ["resnet18_tensorrt", "resnet18_tensorrt_tf32", "resnet18_tensorrt_fp32"])
 def test_every_size_of_the_plan_gets_a_cuda_graph(name):
     plan = BatchPlan(opt=4, sizes=(1, 4, 12))
     cuda = model_config(VARIANTS[name], plan).optimization.cuda
@@ -107,8 +107,10 @@ def test_a_plan_runs_on_a_gpu_only_and_an_onnx_model_where_it_can():
     group = pb.ModelInstanceGroup
     assert kinds == {
         "resnet18_onnx": group.KIND_AUTO,
+        "resnet18_onnx_tf32": group.KIND_AUTO,
         "resnet18_onnx_fp16": group.KIND_AUTO,
         "resnet18_tensorrt": group.KIND_GPU,
+        "resnet18_tensorrt_tf32": group.KIND_GPU,
         "resnet18_tensorrt_fp32": group.KIND_GPU,
     }
 
