@@ -55,14 +55,18 @@ setup: .venv/.ready .venv-server/.ready  ## Make both environments; a changed pi
 	@$(SERVER_PY) -m pip install --quiet --disable-pip-version-check -r requirements/server.txt
 	@touch $@
 
-# The two packages share their files: what cannot be installed must be known before the other one is gone.
 .PHONY: setup-gpu
-setup-gpu: setup  ## Give the embedded Triton ONNX Runtime for GPUs (a driver of R580 or newer, Python 3.11 or newer).
+setup-gpu: setup .venv-server/.ready-gpu  ## Give the embedded Triton ONNX Runtime for GPUs, with CUDA and cuDNN (driver R580 or newer).
+
+# The two packages share their files: what cannot be installed must be known before the other one is gone.
+.venv-server/.ready-gpu: requirements/server-gpu.txt .venv-server/.ready
+	@$(SERVER_PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: ONNX Runtime for GPUs needs\
+	 Python 3.11 or newer; name one: rm -r .venv-server; make SERVER_PYTHON=python3.12 setup-gpu" >&2; exit 1; }
 	@echo "installing ONNX Runtime for GPUs (.venv-server; CUDA and cuDNN are large)"
 	@$(SERVER_PY) -m pip install --quiet --disable-pip-version-check --dry-run -r requirements/server-gpu.txt
-	@$(SERVER_PY) -m pip uninstall --quiet --disable-pip-version-check --yes onnxruntime
-	@$(SERVER_PY) -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $$(grep -o '^onnxruntime-gpu.*==[0-9.]*' requirements/server-gpu.txt)
+	@$(SERVER_PY) -m pip uninstall --quiet --quiet --disable-pip-version-check --yes onnxruntime onnxruntime-gpu
 	@$(SERVER_PY) -m pip install --quiet --disable-pip-version-check -r requirements/server-gpu.txt
+	@touch $@
 
 # $(1): interpreter, $(2): directory. Made anew, so that a half-made environment or another Python leaves nothing behind.
 # Not through a link: it would empty the environment of whoever owns it.
