@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.support import graphs
 from tests.support.models import PLATFORM, add_convolution, add_model, tensor
-from tests.support.triton import SERVER_PYTHON, require_server, start_server
+from tests.support.triton import SERVER_PYTHON, require_server, run_server, start_server
 
 pytestmark = [pytest.mark.gpu, pytest.mark.triton]
 
@@ -107,6 +107,13 @@ def test_answers_are_those_of_the_cpu(gpu, model, size):
     for number in range(4):  # a CUDA graph is captured at an early run and replayed at later ones
         x = images(size) + number
         np.testing.assert_allclose(infer(client, model, x), expected(repository, x), rtol=2e-2, atol=2e-2)
+
+
+def test_a_model_that_graphs_can_hold_keeps_them(gpu):
+    done = run_server(f"--repository={gpu[1]}", "--load=graphs", "--verbose", "--", "true")
+    assert done.returncode == 0, done.stderr
+    assert "graphs" in done.stderr
+    assert "goes on without" not in done.stderr
 
 
 @pytest.mark.parametrize("model", NOT_CAPTURED)
