@@ -5,8 +5,7 @@
 Two models: the network, and a tiny one that computes next to nothing, so that only the way through gRPC, Triton and the
 backend remains. perf_analyzer sends the requests, since what the client spends on 2 cores is missing in the server: it
 takes about half of the processor time of this project's own loader (`--client own`, a program in Python). Before, both
-sides must give the same answer. Both run the same model.onnx with the same number of threads on the
-same images.
+sides must give the same answer. Both run the same model.onnx with the same number of threads on the same images.
 
 A round measures both, in alternating order; while one runs the other is idle. perf_analyzer takes three windows or more
 for one figure, so ONNX Runtime in process gets three windows as well. Says the ratio of served to in process with its
@@ -33,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.served import Measured, by_perf_analyzer, embedded_server  # noqa: E402  run from its folder
+from builder.repository import published_versions  # noqa: E402
 from client import perf_analyzer, statistics  # noqa: E402
 from client.connection import Connection  # noqa: E402
 from client.images import unlabelled  # noqa: E402
@@ -149,7 +149,7 @@ def main() -> None:
         finding = perf_analyzer.located(None, docker=False) if arguments.client == "perf_analyzer" else nullcontext()
         with finding as binary, embedded_server(repository, *loads) as url, Measured(url, images) as client:
             for name in names:
-                newest = max((repository / name).glob("[0-9]*"), key=lambda path: int(path.name))
+                newest = repository / name / str(published_versions(repository / name)[-1])
                 session = onnxruntime.InferenceSession(
                     newest / "model.onnx", options, providers=["CPUExecutionProvider"]
                 )

@@ -14,7 +14,6 @@ import argparse
 import functools
 import itertools
 import json
-import subprocess
 import sys
 import time
 from datetime import date
@@ -23,12 +22,16 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "server/backends/onnxruntime"))
+sys.path[:0] = [str(ROOT), str(ROOT / "server/backends/onnxruntime")]
 
 import onnxruntime  # noqa: E402
 from binding import BoundExecutor  # noqa: E402  the backend's modules lie in a directory, not in a package
 from gpu_memory import CudaMemory  # noqa: E402
 from providers import CUDA  # noqa: E402
+from session import open_session  # noqa: E402
+
+from builder.repository import published_versions  # noqa: E402  the project is run from its folder, not installed
+from client.results import environment  # noqa: E402
 
 
 def combinations(*, half: bool) -> list[dict[str, str]]:
@@ -41,20 +44,12 @@ def combinations(*, half: bool) -> list[dict[str, str]]:
     return [dict(zip(names, values, strict=True)) for values in tried]
 
 
-def model_file(repository: Path, name: str) -> Path:
-    """The newest version's."""
-    return max((repository / name).glob("[0-9]*/model.onnx"), key=lambda path: int(path.parent.name))
-
-
 def measure(path: Path, options: dict[str, str], sizes: list[int], seconds: float) -> list[dict[str, float]]:
     """Load one session and measure it at each batch size: {batch_size, first_run_ms, images_per_second}."""
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     settings.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), settings, providers=[(CUDA, options)])
-    session.disable_fallback()
-    if session.get_providers()[0] != CUDA:
-        sys.exit("ONNX Runtime did not take the GPU; its message is above")
+    session = open_session(path, settings, [(CUDA, options)])
     failed = functools.partial(sys.exit, "no CUDA graph can hold this model")
     executor = BoundExecutor(session, CudaMemory(0), sizes, {}, failed if options["enable_cuda_graph"] == "1" else None)
     rows = []
@@ -74,12 +69,6 @@ def measure(path: Path, options: dict[str, str], sizes: list[int], seconds: floa
     return rows
 
 
-def gpu() -> str:
-    """The GPU and its driver."""
-    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def main() -> None:
     """Measure, print, and write the figures where --output says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,7 +85,8 @@ def main() -> None:
     sizes = [int(size) for size in arguments.batch_sizes.split(",")]
     results = []
     for name in arguments.models.split(","):
-        path = model_file(arguments.repository, name)
+        newest = published_versions(arguments.repository / name)[-1]
+        path = arguments.repository / name / str(newest) / "model.onnx"
         for options in combinations(half="fp16" in name):
             rows = measure(path, options, sizes, arguments.seconds)
             results.append({"model": name, "options": options, "rows": rows})
@@ -104,9 +94,10 @@ def main() -> None:
                              for row in rows)  # fmt: skip
             print(f"{name:19} {' '.join(options.values()):16} {said}", flush=True)
     print(f"options: {', '.join(options)}")
-    print(f"images/s by batch size (first run); {gpu()}; ONNX Runtime {onnxruntime.__version__}, {date.today()}")
+    gpu = "; ".join(environment()["gpus"])
+    print(f"images/s by batch size (first run); {gpu}; ONNX Runtime {onnxruntime.__version__}, {date.today()}")
     if arguments.output:
-        result = {"date": str(date.today()), "gpu": gpu(), "onnxruntime": onnxruntime.__version__, "results": results}
+        result = {"date": str(date.today()), "gpu": gpu, "onnxruntime": onnxruntime.__version__, "results": results}
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -55,12 +55,13 @@ def child() -> None:
 def _on_the_device(session, batch: np.ndarray):
     """A function that runs the batch without moving it; a CUDA graph where the session can capture one."""
     import onnxruntime
+    from binding import GRAPH_KEY
 
     binding, options = session.io_binding(), onnxruntime.RunOptions()
     binding.bind_ortvalue_input("images", onnxruntime.OrtValue.ortvalue_from_numpy(batch, "cuda", 0))
     logits = onnxruntime.OrtValue.ortvalue_from_shape_and_type([len(batch), 10], np.float32, "cuda", 0)
     binding.bind_ortvalue_output("logits", logits)
-    options.add_run_config_entry("gpu_graph_id", str(next(GRAPHS)))
+    options.add_run_config_entry(GRAPH_KEY, str(next(GRAPHS)))
 
     def step() -> None:
         session.run_with_iobinding(binding, options)
@@ -87,11 +88,11 @@ class InProcess:
         from google.protobuf.json_format import MessageToDict
 
         from builder import triton_config
+        from builder.repository import published_versions
 
         config = triton_config.parse((directory / "config.pbtxt").read_text())
-        newest = max(directory.glob("[0-9]*"), key=lambda path: int(path.name))
-        job = {"config": MessageToDict(config, preserving_proto_field_name=True), "kind": kind,
-               "directory": str(directory), "version": newest.name, "images": str(images)}  # fmt: skip
+        job = {"config": MessageToDict(config, preserving_proto_field_name=True), "kind": kind, "images": str(images),
+               "directory": str(directory), "version": str(published_versions(directory)[-1])}  # fmt: skip
         command = [str(ROOT / ".venv-server/bin/python"), __file__, "--child"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.about = json.loads(self._ask(json.dumps(job)))

@@ -77,8 +77,9 @@ class Measured:
 
 def by_perf_analyzer(binary: perf_analyzer.Binary, client: Measured, name: str, load: Load) -> float:
     """Throughput as perf_analyzer measures it, again and again until three of its windows agree."""
+    model = client.control.model(name)
     while True:
-        found = perf_analyzer.measure(binary, client.endpoint, client.control.model(name), load, client.images)
+        found = perf_analyzer.measure(binary, client.endpoint, model, load, client.images)
         if found["stable"]:
             return found["images_per_second"]
 

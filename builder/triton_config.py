@@ -27,6 +27,8 @@ _CUDA_OPTIONS = {
     Precision.FP16: {"prefer_nhwc": "1"},
 }
 
+_HEADER = "# Written by `python -m builder build`; changes here are lost at the next build.\n"
+
 
 @dataclass(frozen=True)
 class Scheduling:
@@ -49,9 +51,6 @@ class Scheduling:
             raise BuilderError(f"--instances must be 1 or more; found {self.instances}")
         if self.max_queue_size < 0:
             raise BuilderError(f"--max-queue-size must be 0 or more; found {self.max_queue_size}")
-
-
-_HEADER = "# Written by `python -m builder build`; changes here are lost at the next build.\n"
 
 
 def model_config(

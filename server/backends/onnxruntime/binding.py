@@ -163,7 +163,8 @@ class BoundExecutor:
             else:
                 binding.bind_ortvalue_output(name, outputs[name])
         bound = _Bound(binding, inputs, outputs, self._options(capture=outputs is not None))
-        bound.bind_inputs()
+        if outputs is not None:
+            bound.bind_inputs()  # for good: a graph keeps these addresses; without one, each run binds
         return bound
 
     def _make_outputs(self, names: Sequence[str], size: int) -> dict[str, Any] | None:

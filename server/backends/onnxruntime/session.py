@@ -52,12 +52,19 @@ def make_session(
         providers = _with_graphs(providers, "0")
     elif providers[0][0] == CUDA and wants_graphs(config):
         session = _open_capturing(path, options, _with_graphs(providers, "1"))
-    session = session or _open(path, options, providers)
+    session = session or open_session(path, options, providers)
     check_signature(config, session)
     return session
 
 
-def _open(path: Path, options: onnxruntime.SessionOptions, providers: list[Provider]) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, options: onnxruntime.SessionOptions, providers: list[Provider]
+) -> onnxruntime.InferenceSession:
+    """Open a model on the first of `providers`, and on no other.
+
+    Raises:
+        ValueError: ONNX Runtime took another. What it raises itself, of the model or an option, comes as it is.
+    """
     session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=False)
     session.disable_fallback()
     check_providers(session, providers)
@@ -77,6 +84,6 @@ def _open_capturing(
     It refuses control flow, and a model of which a part stays on the CPU.
     """
     try:
-        return _open(path, options, providers)
+        return open_session(path, options, providers)
     except Exception:  # noqa: BLE001  whatever it is: the session without graphs is opened next, and says it again
         return None
