@@ -14,6 +14,7 @@ from cifar10.constants import CLASS_NAMES, IMAGE_SHAPE
 from cifar10.dataset import JPEG_NAME, LOSSLESS_NAME, Images, Labels
 from cifar10.errors import DatasetError
 from cifar10.progress import progress
+from console.files import mistaken_for
 
 IMAGE_COLUMNS = ("img", "image")
 JPEG_MAGIC = b"\xff\xd8\xff"
@@ -74,6 +75,8 @@ def _open(stream: io.BufferedReader, file: Path) -> tuple[Any, list[str]]:
     schema = reader.schema_arrow
     found = f"found {', '.join(f'{field.name} ({field.type})' for field in schema) or 'no columns'}"
     column = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
+    if {"fine_label", "coarse_label"} & set(schema.names):
+        raise DatasetError(f"{file} is CIFAR-100 (its labels are fine_label and coarse_label)", "take CIFAR-10's files")
     if column is None or "label" not in schema.names:
         raise DatasetError(f"{file} lacks a column: expected img or image, and label; {found}")
     image = schema.field(column).type
@@ -106,8 +109,9 @@ def _arrow_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except (ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        hint = "it is truncated, damaged or not a parquet file: replace it"
+        what, hint = mistaken_for(file)
+        reason = f"it is {what}" if what not in ("", "a Parquet file") else str(error).splitlines()[0].rstrip(".")
+        hint = hint or "it is truncated, damaged or not a parquet file: replace it"
         raise DatasetError(f"{file} cannot be read as parquet: {reason}", hint) from error
 
 

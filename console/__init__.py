@@ -4,6 +4,6 @@ Standard library only, so that `server/` (which runs beside another Python's pac
 """
 
 from console.command import run
-from console.errors import ExitCode, GateError, UserError
+from console.errors import ExitCode, GateError, UserError, visible
 
-__all__ = ["ExitCode", "GateError", "UserError", "run"]
+__all__ = ["ExitCode", "GateError", "UserError", "run", "visible"]

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from console.errors import ExitCode, UserError
+from console.errors import ExitCode, UserError, visible
 
 
 def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
@@ -29,12 +29,9 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
         arguments = parser.parse_args(argv)
     except SystemExit as stop:  # argparse leaves with 2 on a wrong option, which here means "a gate said no"
         return ExitCode.USER if stop.code else ExitCode.DONE
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.INFO,
-        format="%(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(message)s"))
+    logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.INFO, handlers=[handler], force=True)
     for noisy in ("matplotlib", "urllib3", "onnxscript", "onnx_ir", "torch.onnx", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
@@ -50,6 +47,13 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
         return _report(error, "", ExitCode.USER, error)
 
 
+class _OneLine(logging.Formatter):
+    """A message is one line, whatever the names in it hold; a traceback below it keeps its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        return visible(super().formatMessage(record))
+
+
 def _add_verbose(parser: argparse.ArgumentParser, *, default: object) -> None:
     """Accept --verbose before and after a subcommand's name; a subcommand that lacks it must not reset it."""
     text = "show debug log lines and tracebacks"
@@ -63,7 +67,8 @@ def _add_verbose(parser: argparse.ArgumentParser, *, default: object) -> None:
 def _report(message: object, hint: str, code: ExitCode, cause: BaseException) -> ExitCode:
     logger = logging.getLogger("console")
     logger.debug("traceback:", exc_info=cause)
-    print(f"error: {message}" if code is not ExitCode.INTERRUPTED else f"{message}", file=sys.stderr)  # noqa: T201
+    said = visible(str(message))
+    print(said if code is ExitCode.INTERRUPTED else f"error: {said}", file=sys.stderr)  # noqa: T201
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
+        print(f"hint: {visible(hint)}", file=sys.stderr)  # noqa: T201
     return code

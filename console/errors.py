@@ -5,6 +5,11 @@ from __future__ import annotations
 import enum
 
 
+def visible(text: str) -> str:
+    """A text with whatever is not to be seen, line ends among it, written as Python writes it in a string."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 class ExitCode(enum.IntEnum):
     """What a command's exit status means."""
 

@@ -8,6 +8,19 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+MODEL_TOOLS = (
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "tensorrt-cu13-bindings",
+    "tensorrt-rtx-cu13-bindings",
+    "numpy",
+    "safetensors",
+)
+"""Packages that shape a model."""
+
 
 def package_versions(packages: Iterable[str]) -> dict[str, str]:
     """Versions of Python and of those `packages` that are installed."""

@@ -78,7 +78,8 @@ def test_paths_that_agree_or_name_no_class_are_accepted(tmp_path: Path) -> None:
     ("table", "complaint"),
     [
         pytest.param({"img": [{"bytes": PNG}]}, "lacks a column.*img", id="no label"),
-        pytest.param({"label": [1], "fine_label": [1]}, r"lacks a column.*label \(int64\), fine_label", id="no image"),
+        pytest.param({"label": [1], "name": ["a"]}, r"lacks a column.*label \(int64\), name", id="no image"),
+        pytest.param({"img": [{"bytes": PNG}], "fine_label": [1], "coarse_label": [1]}, "is CIFAR-100", id="CIFAR-100"),
         pytest.param({"img": [1], "label": [1]}, "must be a struct.*int64", id="image is a number"),
         pytest.param({"img": [{"path": "a"}], "label": [1]}, "must be a struct", id="paths only"),
         pytest.param({"img": [{"bytes": PNG}], "label": ["cat"]}, "must hold integers.*string", id="label is text"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 
 import pytest
@@ -27,6 +28,11 @@ def raising(error):
     ("error", "code", "said"),
     [
         (UserError("no such model", "list them"), ExitCode.USER, "error: no such model\nhint: list them\n"),
+        (
+            UserError("0 is 'cat\r' and '\ufeffdog'\nof a\tfile", "rename\n'größe'"),
+            ExitCode.USER,
+            "error: 0 is 'cat\\r' and '\\ufeffdog'\\nof a\\tfile\nhint: rename\\n'größe'\n",
+        ),
         (GateError("accuracy fell"), ExitCode.GATE, "error: accuracy fell\n"),
         (KeyboardInterrupt(), ExitCode.INTERRUPTED, "interrupted\n"),
         (
@@ -39,6 +45,18 @@ def raising(error):
 def test_every_foreseen_end_is_one_line_and_its_exit_code(capsys, error, code, said):
     assert run(command(raising(error)), ["go"]) == code
     assert capsys.readouterr().err == said
+
+
+def test_a_line_on_the_way_is_one_line_too_and_a_traceback_keeps_its_lines(capsys):
+    def go(_):
+        logging.getLogger("client").info("left out: %s", "a\r\nb\ufeff")
+        raise UserError("no\nsuch model")
+
+    assert run(command(go), ["go", "--verbose"]) == ExitCode.USER
+    first, *traceback, last = capsys.readouterr().err.splitlines()
+    assert first == r"left out: a\r\nb\ufeff"
+    assert len(traceback) > 3
+    assert last == r"error: no\nsuch model"
 
 
 def test_a_bug_keeps_its_traceback():

@@ -1,0 +1,58 @@
+"""Numbers on command lines, of every command: what is refused, and in which words."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from console import numbers
+from tests.support.triton import ROOT
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (numbers.integer, {"0": 0, "-3": -3, " 7 ": 7, "1_000": 1000}, ["", "x", "1.5", "nan", "inf", "0x10", "1e3"]),
+        (numbers.whole, {"1": 1, "64": 64}, ["0", "-1", "x", "1.0", "", "nan"]),
+        (numbers.count, {"0": 0, "5": 5}, ["-1", "x", "0.5", ""]),
+        (numbers.seconds, {"0.5": 0.5, "1e3": 1000.0}, ["0", "-1", "nan", "inf", "-inf", "x", "", "1s"]),
+    ],
+)
+def test_what_is_taken_and_what_is_refused(kind, good, bad):
+    assert {text: kind(text) for text in good} == good
+    for text in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match=f"found {text!r}$"):
+            kind(text)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("server --timeout nan", "argument --timeout: expected seconds, more than 0, found 'nan'"),
+        ("server --timeout -1", "argument --timeout: expected seconds, more than 0, found '-1'"),
+        ("server --timeout inf", "argument --timeout: expected seconds, more than 0, found 'inf'"),
+        ("server --http-port x", "argument --http-port: expected a whole number, found 'x'"),
+        ("builder rollback m --to x", "argument --to: expected a whole number, found 'x'"),
+        ("builder build --keep 1.5", "argument --keep: expected a whole number, found '1.5'"),
+        ("builder build --workspace lots", "argument --workspace: expected a whole number, found 'lots'"),
+        ("builder train --limit -5", "argument --limit: expected a whole number of 1 or more, found '-5'"),
+        ("builder train --holdout -1", "argument --holdout: expected a whole number of 0 or more, found '-1'"),
+        ("builder train --epochs many", "argument --epochs: expected a whole number, found 'many'"),
+        ("builder calibrate --images x", "argument --images: expected a whole number, found 'x'"),
+        ("client check --seed x", "argument --seed: expected a whole number, found 'x'"),
+        ("client latency --timeout nan", "argument --timeout: expected seconds, more than 0, found 'nan'"),
+        ("client latency --rounds 0", "argument --rounds: expected a whole number of 1 or more, found '0'"),
+    ],
+)
+def test_a_bad_number_is_one_line_before_anything_is_done(command, said, tmp_path):
+    call = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(
+        call, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert said in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
