@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import re
 import sys
 from pathlib import Path
 
+from builder.publishing import commands as publishing
 from console import run
+from console.numbers import count, integer, whole
 
 logger = logging.getLogger("builder")
 
-DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "best.safetensors"
+DEFAULT_CHECKPOINT = Path(__file__).parent / "network" / "checkpoints" / "best.safetensors"
 DEFAULT_REPOSITORY = Path("model_repository")
-DEFAULT_MODELS = "resnet18_onnx,resnet18_tensorrt"
+DEFAULT_MODELS = "resnet18_onnx,resnet18_onnx_int8,resnet18_tensorrt"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,20 +26,31 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands.add_parser("train", help="train the network and write runs/NAME"))
     _add_export(commands.add_parser("export", help="write a checkpoint as an ONNX file"))
+    _add_calibrate(commands.add_parser("calibrate", help="measure a checkpoint's activations, to quantise it"))
     _add_build(commands.add_parser("build", help="export, verify and publish models into the model repository"))
-    _add_inspect(commands.add_parser("inspect", help="say what a model is, and whether a Triton can load it"))
+    publishing.add_to(commands, DEFAULT_REPOSITORY)
     return top
 
 
 def _add_train(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--recipe", default="best", help="baseline or best (default: %(default)s)")
+    command.add_argument("--recipe", default="best", help="baseline, teacher or best (default: %(default)s)")
     _add_data(command)
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    command.add_argument("--epochs", type=int, help="instead of the recipe's")
-    command.add_argument("--batch-size", type=int, help="images an update, instead of the recipe's")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--limit", type=int, help="train on the first N images only, for a quick try")
-    command.add_argument("--holdout", type=int, default=0, metavar="N", help="test on the last N training images")
+    command.add_argument("--epochs", type=integer, help="instead of the recipe's")
+    command.add_argument("--batch-size", type=integer, help="images an update, instead of the recipe's")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="another value for a field of the recipe (builder/training/recipes.py): --set cutmix=0.5; repeatable",
+    )
+    command.add_argument(
+        "--teacher", type=Path, help="the checkpoint to learn from (default: one that the recipe trains first)"
+    )
+    command.add_argument("--seed", type=integer, default=0)
+    command.add_argument("--limit", type=whole, help="train on the first N images only, for a quick try")
+    command.add_argument("--holdout", type=count, default=0, metavar="N", help="test on the last N training images")
     command.add_argument("--compile", action="store_true", help="use torch.compile (a GPU, 20 epochs or more)")
     command.add_argument("--resume", action="store_true", help="go on from the last finished epoch in --output")
     command.add_argument("--output", type=Path, help="the run's directory (default: runs/RECIPE)")
@@ -49,26 +63,51 @@ def _add_export(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=export)
 
 
+def _add_calibrate(command: argparse.ArgumentParser) -> None:
+    _add_checkpoint(command)
+    _add_data(command)
+    command.add_argument(
+        "--images", type=integer, help="training images to measure on, from the first on (default: 1024)"
+    )
+    command.add_argument("--output", type=Path, help="default: beside the checkpoint, where a build looks for it")
+    command.set_defaults(run=calibrate)
+
+
 def _add_build(command: argparse.ArgumentParser) -> None:
     _add_checkpoint(command)
     _add_data(command)
-    command.add_argument("--repository", type=Path, default=DEFAULT_REPOSITORY, help="default: %(default)s")
+    command.add_argument(
+        "--repository",
+        type=Path,
+        default=DEFAULT_REPOSITORY,
+        help="default: %(default)s; models of TensorRT for RTX, which would end NVIDIA's container, go into the one "
+        "beside it, named REPOSITORY_rtx",
+    )
     command.add_argument(
         "--models", help=f"comma-separated (default: {DEFAULT_MODELS}, and the plan only where it can be built)"
     )
     command.add_argument(
         "--instances",
-        type=int,
-        default=1,
         metavar="N",
-        help="of each model on each GPU, or on the CPU (default: %(default)s; 2 keep a GPU busier)",
+        help="of each model on each GPU, or on the CPU: N in every place, or PLACE=N[,PLACE=N] of cpu, gpu_container, "
+        "gpu_embedded (default: 1, and 4 for ONNX models in gpu_container; gpu_embedded=2 keeps a GPU busier)",
     )
     command.add_argument(
         "--max-queue-size",
-        type=int,
+        type=integer,
         default=0,
         metavar="N",
-        help="requests that may wait in a model's queue before one more is refused (default: no bound; see README)",
+        help="requests that may wait in a model's queue before one more is refused (default: no bound; "
+        "docs/model-repository.md); where there is no dynamic batching, Triton has no bound: ONNX models in "
+        "gpu_container and config.pbtxt",
+    )
+    for name, default, text in (
+        ("--keep", 2, "versions of a model that stay, and the one served until now in any case (default: 2)"),
+        ("--serve", 1, "of the newest versions served side by side (default: 1)"),
+    ):
+        command.add_argument(name, type=integer, default=default, metavar="N", help=text)
+    command.add_argument(
+        "--calibration", type=Path, help="for quantised models (default: NAME.calibration.json beside NAME.safetensors)"
     )
     _add_plan(command)
     command.set_defaults(run=build)
@@ -77,7 +116,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
 def _add_plan(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("TensorRT plans")
     group.add_argument("--require-tensorrt", action="store_true", help="fail where no plan can be built")
-    _add_release(group)
+    publishing.add_release(group)
     group.add_argument(
         "--hardware-compatibility",
         choices=("none", "ampere_plus", "same_compute_capability"),
@@ -85,27 +124,30 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
         help="on which GPUs the plan loads; all but none may cost speed (default: %(default)s)",
     )
     group.add_argument(
+        "--compute-capability",
+        type=_compute_capabilities,
+        metavar="X.Y,…|all",
+        help="TensorRT for RTX only: build for these GPUs, which need not be here (default: all, verified on this one)",
+    )
+    group.add_argument(
         "--version-compatible",
         action="store_true",
         help="newer TensorRTs of the same major version load the plan too; may cost speed, and Triton needs "
         "--backend-config=tensorrt,version-compatible=true",
     )
-    group.add_argument("--optimization-level", type=int, default=3, metavar="0..5", help="default: %(default)s")
-    group.add_argument("--workspace", type=int, default=1024, metavar="MIB", help="default: %(default)s")
+    group.add_argument("--optimization-level", type=integer, default=3, metavar="0..5", help="default: %(default)s")
+    group.add_argument("--workspace", type=integer, default=1024, metavar="MIB", help="default: %(default)s")
     group.add_argument("--timing-cache", type=Path, help="default: .cache/tensorrt/timing.cache")
 
 
-def _add_release(command: argparse._ActionsContainer) -> None:
-    command.add_argument(
-        "--triton-release", metavar="YY.MM", help="that will serve (default: $TRITON_RELEASE, then docker/.env)"
-    )
-    command.add_argument("--serving-tensorrt", metavar="X.Y.Z", help="TensorRT of the server, instead of a release's")
-
-
-def _add_inspect(command: argparse.ArgumentParser) -> None:
-    command.add_argument("directory", type=Path, metavar="MODEL_DIR", help="as in model_repository/resnet18_tensorrt")
-    _add_release(command)
-    command.set_defaults(run=inspect)
+def _compute_capabilities(text: str) -> tuple[str, ...]:
+    """The compute capabilities of a list such as "8.6,8.9", each once; none for "all"."""
+    named = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if named == ("all",):
+        return ()
+    if not named or not all(re.fullmatch(r"\d{1,2}\.\d", part) for part in named):
+        raise argparse.ArgumentTypeError(f"expected compute capabilities, as in 8.6,8.9,12.0, or all; found '{text}'")
+    return named
 
 
 def _add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -119,15 +161,16 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Train a recipe and leave history, curves, checkpoint and model card."""
     from builder.errors import TrainingError
-    from builder.recipes import recipe_named
-    from builder.run import Run
+    from builder.training.recipes import changed, recipe_named
+    from builder.training.run import Run
+    from builder.training.teaching import taught
     from cifar10 import Split, load
 
-    recipe = recipe_named(arguments.recipe)
+    recipe = changed(recipe_named(arguments.recipe), arguments.set)
     changes = {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
     recipe = dataclasses.replace(recipe, **{name: value for name, value in changes.items() if value is not None})
     training = load(Split.TRAIN, arguments.data)
-    if not 0 <= arguments.holdout < len(training.labels):
+    if arguments.holdout >= len(training.labels):
         raise TrainingError(f"--holdout must be 0..{len(training.labels) - 1}; found {arguments.holdout}")
     if arguments.holdout:
         kept = len(training.labels) - arguments.holdout
@@ -136,10 +179,8 @@ def train(arguments: argparse.Namespace) -> None:
     else:
         test = load(Split.TEST, arguments.data)
     if arguments.limit is not None:
-        if arguments.limit < 1:
-            raise TrainingError(f"--limit must be 1 or more; found {arguments.limit}")
         training = training.head(arguments.limit)
-    checkpoint = Run(
+    run = Run(
         recipe=recipe,
         train=training,
         test=test,
@@ -148,61 +189,93 @@ def train(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         resume=arguments.resume,
         compiled=arguments.compile,
-    ).execute()
+        teacher=arguments.teacher,
+    )
+    checkpoint = taught(run).execute()
     logger.info("wrote %s", checkpoint)
 
 
 def export(arguments: argparse.Namespace) -> None:
     """Write a checkpoint as ONNX, without publishing it."""
-    from builder import checkpoint, onnx_export
-    from builder.signature import BATCH_PLAN
+    from builder.export import onnx_export
+    from builder.network import checkpoint
+    from builder.signature import BATCH_SIZES
     from console.files import write_atomically
 
-    content = onnx_export.export(checkpoint.load(arguments.checkpoint).classifier(), BATCH_PLAN)
+    content = onnx_export.export(checkpoint.load(arguments.checkpoint).classifier(), BATCH_SIZES)
     write_atomically(arguments.output, content)
     logger.info("wrote %s (%.1f MB)", arguments.output, len(content) / 1e6)
 
 
+def calibrate(arguments: argparse.Namespace) -> None:
+    """Measure the ranges of a checkpoint's activations on training images, and keep them beside it."""
+    from builder.errors import CalibrationError
+    from builder.export import onnx_export
+    from builder.network import checkpoint
+    from builder.quantization import calibration, ranges
+    from builder.signature import BATCH_SIZES
+    from cifar10 import Split, load
+
+    count = ranges.IMAGES if arguments.images is None else arguments.images
+    if count < 1:
+        raise CalibrationError(f"--images must be 1 or more; found {count}", "512 or more give steady ranges")
+    source = checkpoint.load(arguments.checkpoint)
+    training = load(Split.TRAIN, arguments.data)
+    output = arguments.output or calibration.beside(source.path)
+    logger.info("calibrating on %d training images of %s", min(count, len(training)), training.name)
+    full = onnx_export.export(source.classifier(), BATCH_SIZES)
+    found = ranges.measure(full, source.sha256, training, count=count)
+    calibration.save(output, found)
+    logger.info("wrote %s (%d tensors, %s)", output, len(found.ranges), found.method)
+
+
 def build(arguments: argparse.Namespace) -> None:
     """Build the models and publish them into the model repository."""
-    from builder import checkpoint
-    from builder.build import PLAN_VERIFICATION_IMAGES, VERIFICATION_IMAGES, verification_sample
-    from builder.build import build as build_models
-    from builder.plans import choose
-    from builder.repository import Repository
-    from builder.triton_config import Scheduling
+    from builder.network import checkpoint
+    from builder.pipeline import build as build_models
+    from builder.pipeline import images_for, verification_sample
+    from builder.publishing.repository import Repository
+    from builder.quantization.choice import choose as choose_calibration
+    from builder.tensorrt.availability import choose
+    from builder.triton_config.config_pbtxt import Scheduling, parse_instances
+    from builder.triton_config.places import places_without_queue
     from builder.variants import variants_named
+    from console.tensorrt_rtx import beside
 
-    scheduling = Scheduling(arguments.instances, arguments.max_queue_size)
+    instances = parse_instances(arguments.instances) if arguments.instances is not None else {}
+    scheduling = Scheduling(max_queue_size=arguments.max_queue_size, served_versions=arguments.serve, **instances)
     named = variants_named(DEFAULT_MODELS if arguments.models is None else arguments.models)
-    repository = Repository(arguments.repository)
+    repository = Repository(arguments.repository, arguments.keep, arguments.serve)
     source = checkpoint.load(arguments.checkpoint)
     required = arguments.require_tensorrt or arguments.models is not None
     variants, plans = choose(named, arguments, required=required)
-    sample = verification_sample(arguments.data, PLAN_VERIFICATION_IMAGES if plans else VERIFICATION_IMAGES)
+    variants, calibration = choose_calibration(
+        variants, source, arguments.calibration, arguments.data, required=arguments.models is not None
+    )
+    for variant in variants if scheduling.max_queue_size else ():
+        if unbounded := places_without_queue(variant):
+            files = ", ".join(place.file for place in unbounded)
+            logger.info("%s: --max-queue-size has no effect in %s, without dynamic batching", variant.name, files)
+    sample = verification_sample(arguments.data, max(images_for(variant) for variant in variants))
     for variant, published, parities in build_models(
-        source, variants, repository, sample, scheduling=scheduling, plans=plans
+        source, variants, repository, sample, scheduling=scheduling, plans=plans, calibration=calibration
     ):
-        worst = max(parity.max_abs_difference for parity in parities)
-        agreement = min(parity.top1_agreement for parity in parities)
-        state = "published" if published.changed else "unchanged"
+        state = "published" if published.changed else "back to" if published.returned else "unchanged"
+        if parities:
+            worst = max(parity.max_abs_difference for parity in parities)
+            agreement = min(parity.top1_agreement for parity in parities)
+            found = f"largest logit difference {worst:.1e}, top-1 agreement {100 * agreement:.2f} %"
+        else:
+            found = f"NOT verified: {plans[variant.engine].unverified}; the server checks it when it loads it"
+        logger.info("%s: %s version %d (%s)", variant.name, state, published.version, found)
+    if any(variant.engine.in_container for variant in variants):
+        logger.info("serve it with: make serve-local (no Docker) or make serve (NVIDIA's container)")
+    if any(not variant.engine.in_container for variant in variants):
         logger.info(
-            "%s: %s version %d (largest logit difference %.1e, top-1 agreement %.2f %%)",
-            variant.name,
-            state,
-            published.version,
-            worst,
-            100 * agreement,
+            "serve TensorRT for RTX, which NVIDIA's container lacks, with: "
+            ".venv-server/bin/python -m server --repository %s",
+            beside(arguments.repository),
         )
-    logger.info("serve it with: make serve-local (no Docker) or make serve (NVIDIA's container)")
-
-
-def inspect(arguments: argparse.Namespace) -> int:
-    """Say what a published model is and which Triton can load it."""
-    from builder.model_inspection import inspect_model
-    from builder.plans import serving
-
-    return inspect_model(arguments.directory, serving(arguments.triton_release, arguments.serving_tensorrt))
 
 
 if __name__ == "__main__":

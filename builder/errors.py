@@ -13,6 +13,10 @@ class CheckpointError(BuilderError):
     """A checkpoint is missing, damaged, or of another architecture."""
 
 
+class CalibrationError(BuilderError):
+    """A calibration is missing, damaged, of another checkpoint or graph, or cannot be measured."""
+
+
 class TrainingError(BuilderError):
     """Training cannot start or go on: a bad value, no such device, out of memory, a loss that is not a number."""
 
@@ -27,3 +31,7 @@ class TensorRTError(BuilderError):
 
 class PlanError(GateError):
     """A built plan is not what was asked for (precision, tensors, profile): it must not be published."""
+
+
+class ChangedError(GateError):
+    """What lies in the repository is not what was published: it was changed by hand, or is damaged."""

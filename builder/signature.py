@@ -40,7 +40,7 @@ class Signature:
 
 
 @dataclass(frozen=True)
-class BatchPlan:
+class BatchSizes:
     """The batch sizes the engines are made for.
 
     Attributes:
@@ -54,9 +54,9 @@ class BatchPlan:
 
     def __post_init__(self) -> None:
         if not self.sizes or list(self.sizes) != sorted(set(self.sizes)) or self.sizes[0] != 1:
-            raise ValueError(f"BatchPlan.sizes must ascend from 1, each once; found {self.sizes}")
+            raise ValueError(f"BatchSizes.sizes must ascend from 1, each once; found {self.sizes}")
         if not 1 <= self.opt <= self.sizes[-1]:
-            raise ValueError(f"BatchPlan.opt must lie in 1..{self.sizes[-1]}; found {self.opt}")
+            raise ValueError(f"BatchSizes.opt must lie in 1..{self.sizes[-1]}; found {self.opt}")
 
     @property
     def min(self) -> int:
@@ -70,4 +70,4 @@ class BatchPlan:
 
 
 SIGNATURE = Signature()
-BATCH_PLAN = BatchPlan()
+BATCH_SIZES = BatchSizes()

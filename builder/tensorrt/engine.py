@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.errors import TensorRTError
-from builder.tensorrt.inspection import Inspection, parse_inspection
-from builder.tensorrt.log import create, errors_of, make_logger
+from builder.tensorrt.cuda import Device
+from builder.tensorrt.engine_inspector import Inspection, parse_inspection
+from builder.tensorrt.library import TENSORRT, Library
+from builder.tensorrt.log import begin_log, create, errors_of, remedy
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -40,6 +42,22 @@ class EngineTensor:
     profile: tuple[Shape, ...]
 
 
+def invalidity(tensorrt: ModuleType, plan: bytes) -> str:
+    """Why this machine's GPU, driver or library cannot run a plan, told from its header; empty where they can.
+
+    Raises:
+        TensorRTError: TensorRT could not start.
+    """
+    runtime: trt.Runtime = create(tensorrt.Runtime, begin_log(tensorrt))
+    validity, diagnostics = runtime.get_engine_validity(plan)
+    if validity != tensorrt.EngineValidity.INVALID:
+        return ""
+    reasons: dict[str, int] = {
+        name: int(member) for name, member in tensorrt.EngineInvalidityDiagnostics.__members__.items()
+    }
+    return ", ".join(name for name, bit in reasons.items() if diagnostics & bit) or "it gives no reason"
+
+
 class LoadedPlan:
     """A plan, deserialised on this machine's GPU.
 
@@ -47,20 +65,25 @@ class LoadedPlan:
         tensorrt: TensorRT.
         plan: its bytes.
         version_compatible: whether it was built so; such a plan holds code that the runtime must be allowed to run.
+        library: which one `tensorrt` is.
 
     Raises:
         TensorRTError: this TensorRT or this GPU cannot load it.
     """
 
-    def __init__(self, tensorrt: ModuleType, plan: bytes, *, version_compatible: bool = False) -> None:
+    def __init__(
+        self, tensorrt: ModuleType, plan: bytes, *, version_compatible: bool = False, library: Library = TENSORRT
+    ) -> None:
         self._tensorrt = tensorrt
-        self._log: trt.ILogger = make_logger(tensorrt)
+        self._log: trt.ILogger = begin_log(tensorrt)
         self._runtime: trt.Runtime = create(tensorrt.Runtime, self._log)
         if version_compatible:
             self._runtime.engine_host_code_allowed = True
         engine: trt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise TensorRTError(f"TensorRT {tensorrt.__version__} cannot load this plan: {errors_of(self._log)}")
+            reason = errors_of(self._log)
+            said = f"{library.name} {tensorrt.__version__} cannot load this plan: {reason}"
+            raise TensorRTError(said, remedy(reason, library.loads))
         self._engine: trt.ICudaEngine = engine
 
     def tensors(self) -> tuple[EngineTensor, ...]:
@@ -98,38 +121,44 @@ class LoadedPlan:
 
     def runner(self, signature: Signature) -> Runner:
         """This plan as a function of images."""
-        return Runner(self._context(), self._log, signature)
+        return Runner(self._tensorrt, self._context(), signature)
 
 
 class Runner:
     """A plan as a function: images [N, 32, 32, 3] UINT8 -> logits [N, 10] FP32, through TensorRT's own runtime."""
 
-    def __init__(self, context: trt.IExecutionContext, log: trt.ILogger, signature: Signature) -> None:
+    def __init__(self, tensorrt: ModuleType, context: trt.IExecutionContext, signature: Signature) -> None:
+        self._tensorrt = tensorrt
         self._context: trt.IExecutionContext = context
-        self._log: trt.ILogger = log
         self._signature = signature
+        self._device = Device()
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run one batch.
 
         Raises:
-            TensorRTError: TensorRT refused the batch, or failed.
+            TensorRTError: TensorRT refused the batch, or failed; or GPU memory ran out.
         """
         import numpy as np
-        import torch
 
         source, target = self._signature.input, self._signature.output
-        device_images = torch.from_numpy(np.array(images)).cuda()  # a copy: torch warns of arrays it could not write
-        logits = torch.empty((len(images), *target.dims), dtype=torch.float32, device="cuda")
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())  # the copy to the GPU
-        accepted = (
-            self._context.set_input_shape(source.name, tuple(device_images.shape))
-            and self._context.set_tensor_address(source.name, device_images.data_ptr())
-            and self._context.set_tensor_address(target.name, logits.data_ptr())
-            and self._context.execute_async_v3(stream.cuda_stream)
-        )
-        stream.synchronize()
-        if not accepted:
-            raise TensorRTError(f"TensorRT refused a batch of {len(images)} images: {errors_of(self._log)}")
-        return logits.cpu().numpy()
+        pixels = np.ascontiguousarray(images)
+        logits = np.empty((len(images), *target.dims), np.float32)
+        log: trt.ILogger = begin_log(self._tensorrt)
+        with (
+            self._device.memory(pixels.nbytes) as device_images,
+            self._device.memory(logits.nbytes) as device_logits,
+            self._device.stream() as stream,
+        ):
+            self._device.to_gpu(device_images, pixels)
+            accepted = (
+                self._context.set_input_shape(source.name, pixels.shape)
+                and self._context.set_tensor_address(source.name, device_images)
+                and self._context.set_tensor_address(target.name, device_logits)
+                and self._context.execute_async_v3(stream)
+            )
+            self._device.synchronize(stream)
+            if not accepted:
+                raise TensorRTError(f"TensorRT refused a batch of {len(images)} images: {errors_of(log)}")
+            self._device.from_gpu(logits, device_logits)
+        return logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,21 @@ logger = logging.getLogger("tensorrt")
 
 VERBOSE = 5
 """Below DEBUG: TensorRT's most talkative level prints megabytes during one build."""
+
+
+def begin_log(tensorrt: ModuleType) -> trt.ILogger:
+    """The process's logger for a library, with no error in it: what is collected from here on belongs to the caller.
+
+    TensorRT keeps one logger a process, the first that it was given, and passes over every other. So there is one.
+    """
+    log: Any = _only_logger(tensorrt)
+    log.errors.clear()
+    return log
+
+
+@functools.cache
+def _only_logger(tensorrt: ModuleType) -> trt.ILogger:
+    return make_logger(tensorrt)
 
 
 def make_logger(tensorrt: ModuleType) -> trt.ILogger:
@@ -50,6 +66,13 @@ def errors_of(log: Any) -> str:
     """What a logger of `make_logger` has collected, as one line."""
     collected: list[str] = log.errors
     return "; ".join(dict.fromkeys(collected)) or "TensorRT gave no reason"
+
+
+def remedy(reason: str, otherwise: str) -> str:
+    """What to do about a failure: free memory where that is what TensorRT lacks."""
+    if "memory" in reason.lower():
+        return "free GPU memory (nvidia-smi shows who holds it), or lower --workspace, and try again"
+    return otherwise
 
 
 def create(kind: Any, log: Any) -> Any:

@@ -9,28 +9,38 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from builder.tensorrt.inspection import Inspection, Layer
+from builder.tensorrt.engine_inspector import Inspection, Layer
 from builder.variants import Precision
 
 if TYPE_CHECKING:
-    from builder.signature import BatchPlan, Signature
+    from builder.signature import BatchSizes, Signature
     from builder.tensorrt.engine import EngineTensor
 
-_FLOATING = {"FP32", "FP16", "BF16", "FP8", "FP4"}
-_INSPECTED = {Precision.FP32: "FP32", Precision.TF32: "FP32", Precision.FP16: "FP16"}
+_COMPUTED = {"FP32", "FP16", "BF16", "FP8", "FP4", "INT8"}
+_INSPECTED = {
+    Precision.FP32: "FP32",
+    Precision.TF32: "FP32",
+    Precision.FP16: "FP16",
+    Precision.INT8: "INT8",
+    Precision.FP8: "FP8",
+}
 _DTYPES = {"TYPE_UINT8": "UINT8", "TYPE_FP16": "HALF", "TYPE_FP32": "FLOAT"}
 
 
 def convolution_names(onnx: bytes) -> tuple[str, ...]:
-    """The convolutions of an ONNX model, by node name."""
+    """The convolutions of an ONNX model, by node name; of a quantised one those that are to run on 8 bits."""
     from onnx import load_from_string
 
-    return tuple(node.name for node in load_from_string(onnx).graph.node if node.op_type == "Conv")
+    nodes = load_from_string(onnx).graph.node
+    dequantized = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+    return tuple(
+        node.name for node in nodes if node.op_type == "Conv" and (not dequantized or node.input[0] in dequantized)
+    )
 
 
-def tensor_problems(tensors: Sequence[EngineTensor], signature: Signature, batch_plan: BatchPlan) -> list[str]:
+def tensor_problems(tensors: Sequence[EngineTensor], signature: Signature, batch_sizes: BatchSizes) -> list[str]:
     """In what an engine's inputs, outputs and profile differ from what was signed; an empty list is good."""
-    shapes = tuple((size, *signature.input.dims) for size in (batch_plan.min, batch_plan.opt, batch_plan.max))
+    shapes = tuple((size, *signature.input.dims) for size in (batch_sizes.min, batch_sizes.opt, batch_sizes.max))
     expected = {
         (tensor.name, is_input, _DTYPES[tensor.dtype], (-1, *tensor.dims), profile)
         for tensor, is_input, profile in ((signature.input, True, shapes), (signature.output, False, ()))
@@ -55,17 +65,21 @@ def precision_problems(inspection: Inspection, convolutions: Sequence[str], prec
     Args:
         inspection: of the engine.
         convolutions: the network's, by ONNX node name.
-        precision: that was asked for.
+        precision: that was asked for. Around 8 bits there is FP16 too: what comes out of a kernel, and the layers that
+            are not quantised.
     """
     expected = _INSPECTED[precision]
     problems, shown, layers = [], set(), 0
     for layer in inspection.layers:
         nodes = {name for name in convolutions if _holds(layer, name)}
-        if layer.moves_data_only or not (nodes or _is_convolution(layer)):
+        counts = nodes or (_is_convolution(layer) and not precision.quantized)
+        if layer.moves_data_only or not counts:
             continue
         found = _precisions(layer, inspection.io_names)
-        if found - {expected}:
-            problems.append(f"{layer.kind} {layer.name}: expected {expected}, found {', '.join(sorted(found))}")
+        if (expected not in found) if precision.quantized else (found - {expected}):
+            problems.append(
+                f"{layer.kind} {layer.name}: expected {expected}, found {', '.join(sorted(found)) or 'none'}"
+            )
         elif found:
             shown |= nodes
             layers += 1
@@ -88,6 +102,6 @@ def _is_convolution(layer: Layer) -> bool:
 
 
 def _precisions(layer: Layer, io_names: Sequence[str]) -> set[str]:
-    """The floating-point precisions inside a layer; the network's own inputs and outputs have their signed types."""
+    """The precisions inside a layer; the network's own inputs and outputs have their signed types."""
     inside = {tensor.precision for tensor in layer.tensors if tensor.name not in io_names} | {layer.weights}
-    return inside & _FLOATING
+    return inside & _COMPUTED

@@ -17,7 +17,7 @@ DEFAULT_PATH = Path(".cache") / "tensorrt" / "timing.cache"
 
 
 def attach(config: trt.IBuilderConfig, path: Path | None) -> None:
-    """Give a build the cache at `path`, or an empty one.
+    """Give a build the cache at `path`, or an empty one; only for a library that has timing caches.
 
     A cache of another GPU or another TensorRT is refused (its timings would choose wrong kernels), and so is a damaged
     one; a line says so.

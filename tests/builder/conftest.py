@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from builder import checkpoint
-from builder.resnet import Stem, resnet18
+from builder.network import checkpoint
+from builder.network.resnet import Stem, resnet18
 
 
 def make_metadata(stem: Stem) -> checkpoint.Metadata:

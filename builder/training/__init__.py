@@ -1,0 +1,1 @@
+"""Training: recipes, augmentation, the loop, and what a run leaves behind."""

@@ -1,0 +1,1 @@
+"""Verification: does a built model compute what the network computes?"""

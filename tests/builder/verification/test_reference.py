@@ -1,0 +1,46 @@
+"""What lies in reference.npz, and who can read it."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+
+import numpy as np
+
+from builder.verification import reference
+from builder.verification.parity import FP16_LIMITS
+from cifar10 import synthetic_images
+from client.images import load_reference
+
+ANSWERS = reference.Answers(synthetic_images(6), np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32))
+
+
+def test_the_client_reads_what_the_builder_writes(tmp_path):
+    path = tmp_path / reference.REFERENCE_FILE
+    path.write_bytes(reference.to_bytes(ANSWERS, FP16_LIMITS, b"model"))
+    read = load_reference(path)
+    assert np.array_equal(read.images, ANSWERS.images)
+    assert np.array_equal(read.logits, ANSWERS.logits)
+
+
+def test_the_backends_read_what_the_builder_writes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend("server/backends/shared")
+    import reference_check
+
+    model = tmp_path / "model.plan"
+    model.write_bytes(b"model")
+    path = model.with_name(reference.REFERENCE_FILE)
+    path.write_bytes(reference.to_bytes(ANSWERS, FP16_LIMITS, b"model"))
+    read = reference_check.load(path, model)
+    sys.modules.pop("reference_check")
+    assert read is not None
+    assert np.array_equal(read.logits, ANSWERS.logits)
+    assert read.max_relative_difference == FP16_LIMITS.max_relative_difference
+    assert read.min_top1_agreement == FP16_LIMITS.min_top1_agreement
+
+
+def test_a_scalar_names_the_model(tmp_path):
+    path = tmp_path / reference.REFERENCE_FILE
+    path.write_bytes(reference.to_bytes(ANSWERS, FP16_LIMITS, b"model"))
+    with np.load(path) as arrays:
+        assert str(arrays["model_sha256"]) == hashlib.sha256(b"model").hexdigest()
