@@ -16,13 +16,19 @@ from pathlib import Path
 from types import FrameType
 
 from console import ExitCode, run
-from server.errors import ServerError
-from server.models import Selection, select_models
-from server.ports import reserve
-from server.process import TritonServer
-from server.wheel import check_machine, find_wheel
+from console.numbers import integer, seconds
+from server.errors import ServerError, one_line
+from server.selection.models import Reason, Selection, select_models
+from server.selection.places import CPU, NOT_ON_GPU, config_name, has_gpu
+from server.triton.ports import Ports, reserve
+from server.triton.process import TritonServer
+from server.triton.readiness import wait_until_ready
+from server.triton.watch import Watch
+from server.triton.wheel import check_machine, find_wheel
 
 logger = logging.getLogger("server")
+
+DEFAULT_REPOSITORY = Path("model_repository")
 
 COMMAND_GRACE = 15
 """Seconds that the command gets to end by itself after an interrupt."""
@@ -34,15 +40,22 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m server",
         description="Serve a model repository with the embedded Triton (release 24.10, for development and tests).",
     )
-    top.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
+    text = "repeatable; models lie in the repository that their builder chose (default: model_repository)"
+    top.add_argument("--repository", type=Path, action="append", metavar="DIR", help=text)
     top.add_argument("--load", action="append", default=[], metavar="MODEL", help="serve this model only; repeatable")
+    text = "read configs/NAME.pbtxt of each model (default: gpu_embedded or cpu, by what is here; '': config.pbtxt)"
+    top.add_argument("--model-config-name", metavar="NAME", help=text)
     text = "complete configurations that name no inputs or outputs from the models (Triton's own default)"
     top.add_argument("--auto-complete-config", action="store_true", help=text)
+    text = "serve models whose files are not those that were published, each with a warning"
+    top.add_argument("--allow-changed", action="store_true", help=text)
     top.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
         text = f"port of {name} (default: %(default)s; 0 takes a free one)"
-        top.add_argument(f"--{name}-port", type=int, default=port, help=text)
-    top.add_argument("--timeout", type=float, default=120, help="seconds to wait for readiness (default: %(default)s)")
+        top.add_argument(f"--{name}-port", type=integer, default=port, help=text)
+    top.add_argument(
+        "--timeout", type=seconds, default=120, help="seconds to wait for readiness (default: %(default)s)"
+    )
     top.add_argument("--ready-file", type=Path, help="write addresses and models here, as JSON, when ready")
     top.add_argument("command", nargs="*", metavar="-- COMMAND", help="run this while serving, then stop")
     top.set_defaults(run=serve)
@@ -53,9 +66,16 @@ def serve(arguments: argparse.Namespace) -> int:
     """Start the server, wait for the command, a signal or the server's end, and leave nothing behind."""
     check_machine()
     wheel = find_wheel()
-    selection = select_models(arguments.repository, arguments.load, auto_complete=arguments.auto_complete_config)
-    for name, reason in selection.left_out.items():
-        logger.info("leaving out %s: %s", name, reason)
+    name_of_config = config_name(arguments.model_config_name)
+    repositories = tuple(dict.fromkeys(arguments.repository or [DEFAULT_REPOSITORY]))
+    selection = select_models(
+        repositories, arguments.load, auto_complete=arguments.auto_complete_config, config_name=name_of_config
+    )
+    _say_configuration(arguments, name_of_config, selection)
+    _say_left_out(selection.reasons)
+    for name, faults in selection.faults.items():
+        for fault in faults:
+            logger.warning("warning: %s: %s", one_line(name), one_line(fault))
     if not arguments.host.startswith("127.") and arguments.host not in ("localhost", "::1"):
         logger.warning("warning: Triton 24.10 has known vulnerabilities; %s may be reachable by others", arguments.host)
     ports = reserve(arguments.host, arguments.http_port, arguments.grpc_port, arguments.metrics_port)
@@ -63,39 +83,64 @@ def serve(arguments: argparse.Namespace) -> int:
         _signals_interrupt(),
         TritonServer(
             wheel,
-            arguments.repository,
+            repositories,
             selection.served,
             ports,
             echo=arguments.verbose,
             auto_complete=arguments.auto_complete_config,
+            config_name=name_of_config,
+            allow_changed=arguments.allow_changed,
         ) as server,
     ):
-        server.wait_until_ready(arguments.timeout)
+        refused = wait_until_ready(server, arguments.timeout)
+        selection = selection.without(refused)
+        _say_left_out({name: Reason(text) for name, text in refused.items()})
+        watch = Watch(server, arguments.timeout)
         logger.info(
             "Triton serves %s at %s:%d (gRPC), http://%s:%d (HTTP), http://%s:%d/metrics",
             ", ".join(selection.served), ports.host, ports.grpc, ports.host, ports.http, ports.host, ports.metrics,
         )  # fmt: skip
         if arguments.ready_file:
-            _write_ready_file(arguments.ready_file, server, selection)
+            _write_ready_file(arguments.ready_file, server, selection, name_of_config)
         if arguments.command:
-            return _run_beside(server, arguments.command)
-        return _run_until_interrupted(server)
+            return _run_beside(watch, server.ports, arguments.command)
+        return _run_until_interrupted(watch)
 
 
-def _run_until_interrupted(server: TritonServer) -> int:
+def _say_configuration(arguments: argparse.Namespace, name: str, selection: Selection) -> None:
+    """Which configuration is read, and by which model another one; nothing where there is only config.pbtxt to read."""
+    own, path = arguments.model_config_name is None, one_line(f"configs/{name}.pbtxt")
+    if not name or set(selection.plain) == set(selection.served):
+        if not own:
+            logger.info("configuration: config.pbtxt%s", f" (no model has {path})" if name else "")
+    else:
+        rest = (
+            f"; config.pbtxt of {', '.join(map(one_line, selection.plain))}, for want of it" if selection.plain else ""
+        )
+        logger.info("configuration: %s (%s)%s", path, "by what this machine has" if own else "as asked", rest)
+    if name == CPU and own and has_gpu():
+        logger.info(NOT_ON_GPU)
+
+
+def _say_left_out(reasons: dict[str, Reason]) -> None:
+    for name, reason in reasons.items():
+        hint = f" ({reason.hint})" if reason.hint else ""
+        logger.info("leaving out %s: %s", one_line(name), one_line(reason.text + hint))
+
+
+def _run_until_interrupted(watch: Watch) -> int:
     logger.info("Ctrl-C stops it")
     try:
         while True:
-            server.check_alive()
+            watch.check()
             time.sleep(0.2)
     except KeyboardInterrupt:
         logger.info("stopping")
         return ExitCode.DONE
 
 
-def _run_beside(server: TritonServer, command: list[str]) -> int:
+def _run_beside(watch: Watch, ports: Ports, command: list[str]) -> int:
     """Run a command while the server serves, and return its exit code."""
-    ports = server.ports
     environment = {
         **os.environ,
         "TRITON_URL": f"{ports.host}:{ports.grpc}",
@@ -108,7 +153,7 @@ def _run_beside(server: TritonServer, command: list[str]) -> int:
         raise ServerError(f"cannot run {command[0]}: {error.strerror}") from None
     try:
         while process.poll() is None:
-            server.check_alive()
+            watch.check()
             time.sleep(0.1)
     except BaseException:
         _end(process)
@@ -129,7 +174,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         return
 
 
-def _write_ready_file(path: Path, server: TritonServer, selection: Selection) -> None:
+def _write_ready_file(path: Path, server: TritonServer, selection: Selection, name_of_config: str) -> None:
     ports = server.ports
     content = {
         "pid": os.getpid(),
@@ -138,6 +183,7 @@ def _write_ready_file(path: Path, server: TritonServer, selection: Selection) ->
         "grpc": f"{ports.host}:{ports.grpc}",
         "metrics": f"{ports.host}:{ports.metrics}",
         "models": list(selection.served),
+        "model_config_name": name_of_config,
         "left_out": selection.left_out,
     }
     temporary = path.with_name(f"{path.name}.{os.getpid()}")

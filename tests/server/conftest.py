@@ -29,5 +29,6 @@ def served(repository) -> Served:
 @pytest.fixture
 def backend(monkeypatch):
     """Imports a module of the ONNX backend as Triton's process for Python models does."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "server/backends/onnxruntime")
+    for folder in ("shared", "onnxruntime", "tensorrt"):
+        monkeypatch.syspath_prepend(Path(__file__).parents[2] / "server/backends" / folder)
     return importlib.import_module

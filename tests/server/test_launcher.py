@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -9,9 +10,12 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import tritonclient.grpc as grpcclient
 
+from cifar10 import CLASS_NAMES
 from tests.support import models
 from tests.support.triton import left_behind, run_server, start_server, wait_for
 
@@ -73,11 +77,21 @@ def test_a_command_that_does_not_exist(doubler):
 def test_a_corrupt_model_is_refused_with_a_reason(doubler):
     path = models.add_doubler(doubler, "corrupt")
     path.write_bytes(path.read_bytes()[:40])
-    result = run_server(f"--repository={doubler}")
+    result = run_server(f"--repository={doubler}", "--load=corrupt")
     assert result.returncode == 1
-    assert "corrupt version 1:" in result.stderr
+    assert "error: corrupt: " in result.stderr
     assert "Protobuf parsing failed" in result.stderr
-    assert len(result.stderr.splitlines()) <= 3, "the reason, not the log"
+    assert len(result.stderr.splitlines()) <= 2, "the reason, not the log"
+
+
+def test_a_corrupt_model_is_left_out_and_the_others_are_served(doubler):
+    path = models.add_doubler(doubler, "corrupt")
+    path.write_bytes(path.read_bytes()[:40])
+    with start_server(doubler) as server:
+        assert server.models == ["doubler"]
+        assert "Protobuf parsing failed" in server.left_out["corrupt"]
+        with urllib.request.urlopen(f"http://{server.http}/v2/health/ready", timeout=5) as response:
+            assert response.status == 200
 
 
 DISAGREEMENTS = {
@@ -101,7 +115,7 @@ def test_configurations_that_disagree_with_their_model_are_refused(tmp_path):
     result = run_server(f"--repository={tmp_path}")
     assert result.returncode == 1
     for name, (_, said) in DISAGREEMENTS.items():
-        assert f"{name} version 1:" in result.stderr
+        assert f"{name}: " in result.stderr
         assert said in result.stderr
     assert "the model's first dimension must vary, but it is fixed to 3" in result.stderr
 
@@ -114,6 +128,39 @@ def test_a_busy_port_is_named(doubler):
         result = run_server(f"--repository={doubler}", f"--grpc-port={port}")
     assert result.returncode == 1
     assert f"127.0.0.1:{port} (--grpc-port): Address already in use" in result.stderr
+
+
+def test_what_is_published_while_it_serves_is_loaded(doubler, tmp_path_factory):
+    """A version that is exchanged for another in one step, a model that is new, and one under another name."""
+    staging = tmp_path_factory.mktemp("staging")
+    models.add_doubler(staging)
+    models.add_classifier(staging)
+    (staging / "doubler/1").rename(staging / "doubler/2")
+    with start_server(doubler) as server, grpcclient.InferenceServerClient(server.grpc) as client:
+        assert client.is_model_ready("doubler", "1")
+        exchange(staging / "doubler", doubler / "doubler")
+        (staging / "classifier").rename(doubler / "classifier")
+        (doubler / "link").symlink_to(doubler / "classifier")
+        for name in ("doubler", "classifier", "link"):
+            client.load_model(name)
+        assert client.is_model_ready("doubler", "2")
+        assert not client.is_model_ready("doubler", "1")
+        given = grpcclient.InferInput("x", [1, 3], "FP32")
+        given.set_data_from_numpy(np.array([[1, 2, 3]], np.float32))
+        assert client.infer("doubler", [given]).as_numpy("y").tolist() == [[2, 4, 6]]
+        images = np.full((1, 32, 32, 3), 7, np.uint8)
+        given = grpcclient.InferInput("images", images.shape, "UINT8")
+        given.set_data_from_numpy(images)
+        wanted = [grpcclient.InferRequestedOutput("logits", class_count=1)]
+        for name in ("classifier", "link"):
+            answer = client.infer(name, [given], outputs=wanted).as_numpy("logits")
+            assert answer.flat[0].decode().endswith(f":7:{CLASS_NAMES[7]}"), "labels.txt is found"
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Exchange two directories in one step, as a publisher does: renameat2(2) with RENAME_EXCHANGE."""
+    here, exchanged = -100, 2
+    assert ctypes.CDLL(None).renameat2(here, bytes(one), here, bytes(other), exchanged) == 0
 
 
 def test_only_the_wanted_models_are_loaded(repository):

@@ -1,16 +1,16 @@
-"""A TensorRT that builds nothing, for tests of what the builder does around the real one.
+"""A TensorRT that builds nothing, for what the real one does only on a GPU: timing kernels, loading, inspecting plans.
 
-It reads the real ONNX model, its plans remember what they were asked for, and its inspector speaks the JSON of version
-10 or 11. A `Behaviour` makes it fail in the ways the real one fails. `test_tensorrt_contract.py` holds every member it
-has against the real bindings; a name that is not a member cannot be set, as in the real ones.
+Parsing, profiles, building, progress and cancelling are shown on real libraries (`tensorrt_rtx_scenes.py`). This one's
+plans remember what they were asked for, and its inspector speaks the JSON of version 10 or 11. A `Behaviour` makes it
+fail in the ways the real one fails. `test_contract.py` holds every member it has against the real bindings; a name that
+is not a member cannot be set, as in the real ones.
 """
 
 from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -26,28 +26,18 @@ class Behaviour:
     Attributes:
         version: decides the inspector's dialect and what timing caches fit.
         gpu: decides what timing caches fit.
-        parser_errors: (code, description, node, operator); any makes the parser refuse the model.
-        profile_refused: "value" raises, "index" answers -1.
-        build_errors: logged; any makes the build return None.
         convolutions: the precision the inspector shows for them; None for that of their weights.
         names_only: how the inspector answers when an engine was built without detailed verbosity.
         input_dtype: what the engine takes.
         deserialises: whether plans can be loaded.
-        steps: that the build reports to the progress monitor.
-        on_step: called with each step's number before the monitor hears of it.
     """
 
     version: str = "11.2.1.2"
     gpu: str = GPU
-    parser_errors: list[tuple[str, str, str, str]] = field(default_factory=list)
-    profile_refused: str = ""
-    build_errors: list[str] = field(default_factory=list)
     convolutions: str | None = None
     names_only: bool = False
     input_dtype: str = "UINT8"
     deserialises: bool = True
-    steps: int = 3
-    on_step: Callable[[int], None] = lambda _: None
 
 
 BEHAVIOUR = Behaviour()
@@ -129,11 +119,6 @@ class DataType(enum.IntEnum):
     UINT8 = 5
 
 
-class ErrorCode(enum.IntEnum):
-    INVALID_NODE = 6
-    UNSUPPORTED_NODE = 8
-
-
 class ILogger:
     class Severity(enum.IntEnum):
         INTERNAL_ERROR = 0
@@ -178,8 +163,6 @@ class IOptimizationProfile(_Strict):
         self._shapes: dict[str, list[list[int]]] = {}
 
     def set_shape(self, input: str, min: tuple, opt: tuple, max: tuple) -> None:  # noqa: A002  TensorRT's names
-        if BEHAVIOUR.profile_refused == "value":
-            raise ValueError("Shape provided for min is inconsistent with other shapes.")
         self._shapes[input] = [list(min), list(opt), list(max)]
 
 
@@ -191,12 +174,11 @@ class IBuilderConfig(_Strict):
 
     def __init__(self) -> None:
         self._flags = {BuilderFlag.TF32}
-        self._memory: dict[MemoryPoolType, int] = {}
         self._profiles: list[IOptimizationProfile] = []
         self._cache: ITimingCache | None = None
 
     def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
-        self._memory[pool] = pool_size
+        pass
 
     def set_flag(self, flag: BuilderFlag) -> None:
         self._flags.add(flag)
@@ -205,8 +187,6 @@ class IBuilderConfig(_Strict):
         self._flags.discard(flag)
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
-        if BEHAVIOUR.profile_refused == "index":
-            return -1
         self._profiles.append(profile)
         return len(self._profiles) - 1
 
@@ -227,41 +207,19 @@ class IBuilderConfig(_Strict):
         return self._cache
 
 
-class ParserError(_Strict):
-    def __init__(self, values: tuple[str, str, str, str]) -> None:
-        self._code, self._desc, self._node, self._operator = values
-
-    def code(self) -> ErrorCode:
-        return ErrorCode[self._code]
-
-    def desc(self) -> str:
-        return self._desc
-
-    def node_name(self) -> str:
-        return self._node
-
-    def node_operator(self) -> str:
-        return self._operator
-
-
 class INetworkDefinition(_Strict):
     def __init__(self, flags: int) -> None:
-        self._flags, self._onnx = flags, b""
+        self._onnx = b""
 
 
 class OnnxParser(_Strict):
-    num_errors = property(lambda _: len(BEHAVIOUR.parser_errors))
-
     def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
         self._network = network
 
     def parse(self, model: bytes) -> bool:
         onnx.load_from_string(model)
         self._network._onnx = model
-        return not BEHAVIOUR.parser_errors
-
-    def get_error(self, index: int) -> ParserError:
-        return ParserError(BEHAVIOUR.parser_errors[index])
+        return True
 
 
 class Builder(_Strict):
@@ -279,22 +237,9 @@ class Builder(_Strict):
 
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> IHostMemory | None:
         BUILT.append(config)
-        monitor = config.progress_monitor
-        monitor.phase_start("Building engine", None, BEHAVIOUR.steps)
-        for step in range(BEHAVIOUR.steps):
-            BEHAVIOUR.on_step(step)
-            if not monitor.step_complete("Building engine", step):
-                self._logger.log(ILogger.Severity.ERROR, "build cancelled by the progress monitor")
-                return None
-        monitor.phase_finish("Building engine")
-        for error in BEHAVIOUR.build_errors:
-            self._logger.log(ILogger.Severity.ERROR, error)
-        if BEHAVIOUR.build_errors:
-            return None
         config._cache._timings += 1
         content = {
             "onnx": network._onnx.hex(),
-            "strongly typed": network._flags == 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED,
             "shapes": config._profiles[0]._shapes,
             "detailed": config.profiling_verbosity == ProfilingVerbosity.DETAILED,
         }
@@ -401,7 +346,6 @@ _CLASSES: tuple[type, ...] = (
     BuilderFlag,
     DataType,
     EngineInspector,
-    ErrorCode,
     HardwareCompatibilityLevel,
     IBuilderConfig,
     ICudaEngine,
@@ -416,7 +360,6 @@ _CLASSES: tuple[type, ...] = (
     MemoryPoolType,
     NetworkDefinitionCreationFlag,
     OnnxParser,
-    ParserError,
     ProfilingVerbosity,
     Runtime,
     TensorIOMode,

@@ -99,6 +99,36 @@ def branching(path: Path) -> Path:
     return save(nodes, [("x", FLOAT, ["batch", 4])], [("y", FLOAT, ["batch", 4])], path, [zero])
 
 
+def sequence(path: Path, batch: tuple[str, ...] = ("batch",)) -> Path:
+    """x FP32 [batch, 4], START INT32 [batch, 1], CORRID UINT64 [batch, 1] -> y = x + 1000 START + 10 CORRID."""
+    constants = {"thousand": 1000, "ten": 10}
+    nodes = [
+        helper.make_node("Cast", ["START"], ["start"], to=FLOAT),
+        helper.make_node("Cast", ["CORRID"], ["id"], to=FLOAT),
+        helper.make_node("Mul", ["start", "thousand"], ["begun"]),
+        helper.make_node("Mul", ["id", "ten"], ["which"]),
+        helper.make_node("Add", ["x", "begun"], ["sum"]),
+        helper.make_node("Add", ["sum", "which"], ["y"]),
+    ]
+    inputs = [
+        ("x", FLOAT, [*batch, 4]),
+        ("START", TensorProto.INT32, [*batch, 1]),
+        ("CORRID", TensorProto.UINT64, [*batch, 1]),
+    ]
+    return save(
+        nodes,
+        inputs,
+        [("y", FLOAT, [*batch, 4])],
+        path,
+        [numpy_helper.from_array(np.array(number, np.float32), name) for name, number in constants.items()],
+    )
+
+
+def sequence_alone(path: Path) -> Path:
+    """The same without a batch."""
+    return sequence(path, ())
+
+
 def echo(element_type: int) -> Callable[[Path], Path]:
     """x [batch, 3] -> y = x, of any data type."""
 

@@ -146,3 +146,46 @@ def add_sleeper(repository: Path, name: str = "sleeper", *, seconds: float = 0.0
     )
     path = add_model(repository, name, text + config)
     (path.parent / "model.py").write_text(_SLEEPER.replace("{seconds}", str(seconds)))
+
+
+_PLANNER = """
+import time
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.last = None
+
+    def execute(self, requests):
+        images = [pb_utils.get_input_tensor_by_name(request, "images").as_numpy() for request in requests]
+        total = sum(len(batch) for batch in images)
+        time.sleep({same} + ({change} if total != self.last else 0))
+        self.last = total
+        return [
+            pb_utils.InferenceResponse([pb_utils.Tensor("logits", np.zeros((len(batch), 10), np.float32))])
+            for batch in images
+        ]
+"""
+
+
+def add_planner(
+    repository: Path, name: str = "planner", *, same: float = 0.005, change: float = 0.04, config: str = ""
+) -> None:
+    """A model with this project's signature that takes longer whenever the batch size differs from the one before.
+
+    Args:
+        repository: where to.
+        name: the model's.
+        same: seconds of an execution.
+        change: seconds more after another size; each instance remembers its own last one.
+        config: added to its configuration.
+    """
+    text = (
+        'backend: "python"\nmax_batch_size: 64\n'
+        + tensor("input", "images", "TYPE_UINT8", IMAGE_SHAPE)
+        + tensor("output", "logits", "TYPE_FP32", [10])
+    )
+    path = add_model(repository, name, text + (config or "instance_group { kind: KIND_CPU }\n"))
+    (path.parent / "model.py").write_text(_PLANNER.replace("{same}", str(same)).replace("{change}", str(change)))

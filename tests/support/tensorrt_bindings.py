@@ -35,7 +35,7 @@ _STUBS = {
     ),
 }
 
-_PROBE = """
+PROBE = """
 import json, sys
 import tensorrt_bindings
 
@@ -66,7 +66,7 @@ class Bindings:
 
     def missing(self, paths: list[str]) -> list[str]:
         """Which of `paths` ("IBuilderConfig.set_flag") the bindings do not have; asked in a process of its own."""
-        answer = json.loads(self.run(_PROBE, json.dumps(paths)))
+        answer = json.loads(self.run(PROBE, json.dumps(paths)))
         assert answer["version"] == self.version
         return answer["missing"]
 

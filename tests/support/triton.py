@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
@@ -30,6 +31,7 @@ class Served:
         grpc: HOST:PORT.
         http: HOST:PORT.
         models: the names it serves.
+        left_out: the names it does not serve, with reasons.
     """
 
     launcher: subprocess.Popen[str]
@@ -37,6 +39,7 @@ class Served:
     grpc: str
     http: str
     models: list[str]
+    left_out: dict[str, str]
 
 
 def require_server() -> None:
@@ -49,18 +52,29 @@ def run_server(*options: str, timeout: float = 120, **kwargs: object) -> subproc
     """Run the launcher to its end."""
     require_server()
     command = [SERVER_PYTHON, "-m", "server", *FREE_PORTS, *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, **kwargs)
+    settings = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": timeout, "check": False, **kwargs}
+    return subprocess.run(command, **settings)
 
 
 @contextmanager
-def start_server(repository: Path, *options: str) -> Iterator[Served]:
-    """Serve a repository on free ports; fails the test with the launcher's words if it does not start."""
+def start_server(
+    repository: Path,
+    *options: str,
+    python: Path = SERVER_PYTHON,
+    cwd: Path = ROOT,
+    env: dict[str, str] | None = None,
+    stderr: IO[str] | None = None,
+) -> Iterator[Served]:
+    """Serve a repository on free ports; fails the test with the launcher's words if it does not start.
+
+    `stderr` takes these words; without it they are the launcher's `stderr`, to be read when it has ended.
+    """
     require_server()
     with tempfile.TemporaryDirectory() as directory:
         ready = Path(directory) / "ready.json"
         launcher = subprocess.Popen(
             [
-                SERVER_PYTHON,
+                python,
                 "-m",
                 "server",
                 f"--repository={repository}",
@@ -68,21 +82,31 @@ def start_server(repository: Path, *options: str) -> Iterator[Served]:
                 f"--ready-file={ready}",
                 *options,
             ],
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=env,
+            stderr=stderr or subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
         try:
             wait_for(lambda: ready.exists() or launcher.poll() is not None, 120)
             if not ready.exists():
-                pytest.fail(f"the server did not start:\n{launcher.stderr.read()}")
+                pytest.fail(f"the server did not start:\n{_words(launcher, stderr)}")
             content = json.loads(ready.read_text())
-            yield Served(launcher, content["server_pid"], content["grpc"], content["http"], content["models"])
+            addresses = content["grpc"], content["http"]
+            yield Served(launcher, content["server_pid"], *addresses, content["models"], content["left_out"])
         finally:
             launcher.terminate()
             launcher.wait(60)
-            launcher.stderr.close()
+            if launcher.stderr:
+                launcher.stderr.close()
+
+
+def _words(launcher: subprocess.Popen[str], file: IO[str] | None) -> str:
+    if file is None:
+        return launcher.stderr.read()
+    file.seek(0)
+    return file.read()
 
 
 def wait_for(condition, seconds: float) -> None:

@@ -11,11 +11,6 @@ DEFAULT_MAX_BATCH_SIZE = 4
 """Triton's own default (`--backend-config=default-max-batch-size`), which a Python-based backend is not told."""
 
 
-def is_complete(config: dict[str, Any]) -> bool:
-    """Whether inputs and outputs are configured; then nothing else is completed either."""
-    return bool((config.get("input") or config.get("batch_input")) and config.get("output"))
-
-
 def complete(config: dict[str, Any], session: Any) -> None:
     """Fill in inputs, outputs, `max_batch_size` and dynamic batching, in place.
 

@@ -8,6 +8,7 @@ from typing import Any
 import onnxruntime
 from batching import Array, Inputs, join
 from binding import GRAPH_KEY, NO_GRAPH, NUMPY_TYPES, BoundExecutor
+from configuration import prepared_sizes
 from gpu_memory import CudaMemory
 from parameters import run_settings
 from providers import CUDA
@@ -71,12 +72,3 @@ def make_executor(
     return BoundExecutor(
         session, CudaMemory(device), prepared_sizes(config), settings, without_graphs if graphs else None
     )
-
-
-def prepared_sizes(config: Config) -> list[int]:
-    """The batch sizes a configuration prepares for: those it warms up, prefers or wants graphs of, and its maximum."""
-    sizes = {int(entry.get("batch_size", 1)) for entry in config.get("model_warmup", [])}
-    specified = config.get("optimization", {}).get("cuda", {}).get("graph_spec", [])
-    sizes |= {int(entry.get("batch_size", 0)) for entry in specified}
-    sizes |= {int(size) for size in config.get("dynamic_batching", {}).get("preferred_batch_size", [])}
-    return sorted({size for size in sizes if size > 0} | {int(config["max_batch_size"])})

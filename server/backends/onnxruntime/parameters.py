@@ -1,9 +1,7 @@
 """What a configuration sets in its `parameters`, `optimization` and `model_operations`, for ONNX Runtime.
 
 Keys and accepted values are those of the container's C++ backend (`src/onnxruntime.cc`, `ModelState` and `LoadModel`).
-What it lets pass is let pass: a graph level it does not know means full optimisation there, and here. In one place this
-backend is stricter, on purpose: settings for a GPU are checked where there is none too, since a configuration is
-written for the machine that has one.
+What it lets pass is let pass: a graph level it does not know means full optimisation there, and here.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import onnxruntime
+from configuration import boolean, check_served, cuda_settings, text
 
 Config = Mapping[str, Any]
 
@@ -24,15 +23,7 @@ _LEVELS = {
 }
 _INITIALIZERS_KEY = "session.use_device_allocator_for_initializers"
 _SHRINKAGE_KEY = "memory.enable_memory_arena_shrinkage"
-_UNSERVED = ("batch_input", "batch_output")
-_BOOLEANS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 _WHOLE_NUMBER = re.compile(r"\s*([+-]?\d+)")  # what C++'s stoi reads: digits in front, whatever follows
-
-
-def text(config: Config, name: str) -> str | None:
-    """An entry of the configuration's `parameters`; None where it has none."""
-    value = config.get("parameters", {}).get(name, {}).get("string_value")
-    return None if value is None else str(value)
 
 
 def integer(config: Config, name: str, default: int) -> int:
@@ -62,17 +53,6 @@ def choice(config: Config, name: str, values: tuple[Any, ...]) -> Any:
     return values[number]
 
 
-def boolean(name: str, value: str) -> bool:
-    """Read true, on, 1, false, off or 0, in any case.
-
-    Raises:
-        ValueError: it is none of them.
-    """
-    if value.lower() not in _BOOLEANS:
-        raise ValueError(f"parameter {name}: expected true, on, 1, false, off or 0, found '{value}'")
-    return _BOOLEANS[value.lower()]
-
-
 def session_options(config: Config, kind: str) -> onnxruntime.SessionOptions:
     """The options that a configuration asks for.
 
@@ -83,7 +63,7 @@ def session_options(config: Config, kind: str) -> onnxruntime.SessionOptions:
     Raises:
         ValueError: a value is bad, or asks for what a Python-based backend cannot do.
     """
-    _check_served(config)
+    check_served(config, sequences=True)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; Triton logs what ends a load or a request
     threads = integer(config, "intra_op_thread_count", 0)
@@ -112,7 +92,7 @@ def wants_graphs(config: Config) -> bool:
     The C++ backend for ONNX Runtime does not read it, and cannot do as it says: it has no buffers that stay, and ONNX
     Runtime's own `enable_cuda_graph` would answer every batch size with the graph of the first.
     """
-    return bool(config.get("optimization", {}).get("cuda", {}).get("graphs", False))
+    return bool(cuda_settings(config).get("graphs", False))
 
 
 def run_settings(config: Config) -> dict[str, str]:
@@ -127,14 +107,3 @@ def threads_per_instance(config: Config, kind: str) -> int:
         return 1
     instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", [])) or 1
     return max(len(os.sched_getaffinity(0)) // instances, 1)
-
-
-def _check_served(config: Config) -> None:
-    """Refuse what Triton gives C++ backends only; served without it, the model would answer something else."""
-    unserved = [name for name in _UNSERVED if config.get(name)]
-    unserved += ["allow_ragged_batch" for entry in config.get("input", []) if entry.get("allow_ragged_batch")]
-    unserved += ["sequence_batching"] if "sequence_batching" in config else []
-    if unserved:
-        raise ValueError(
-            f"the configuration uses {unserved[0]}, which this backend does not have; NVIDIA's container does"
-        )

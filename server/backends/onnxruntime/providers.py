@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
-from parameters import boolean, choice, text
+from configuration import boolean, text
+from files import read_text
+from parameters import choice
 
 Config = Mapping[str, Any]
 Provider = tuple[str, dict[str, str]]
@@ -35,10 +38,10 @@ def choose_providers(config: Config, kind: str, device: int, *, gpu_demanded: bo
         ValueError: an accelerator or a GPU setting is unknown or bad, or the GPU is demanded of an ONNX Runtime
             that has no CUDA provider.
     """
-    options = _cuda_options(config, device)
     _check_cpu_accelerators(config)
     if kind != "GPU":
-        return [(CPU, {})]
+        return [(CPU, {})]  # as in the C++ backend, nobody looks at what is set for a GPU
+    options = _cuda_options(config, device)
     if CUDA in onnxruntime.get_available_providers():
         onnxruntime.preload_dlls()  # CUDA and cuDNN may be installed as wheels, where no loader looks
         return [(CUDA, options), (CPU, {})]
@@ -65,12 +68,19 @@ def check_providers(session: onnxruntime.InferenceSession, wanted: list[Provider
 
 
 def demands_gpu(model_directory: Path) -> bool:
-    """Whether config.pbtxt itself says KIND_GPU; Triton turns KIND_AUTO into KIND_GPU before a backend sees it."""
+    """Whether the configuration itself says KIND_GPU; Triton turns KIND_AUTO into KIND_GPU before a backend sees it."""
     try:
-        written = (model_directory / "config.pbtxt").read_text()
+        written = read_text(_configuration(model_directory))
     except OSError:
         return False
     return re.search(r"\bkind\s*:\s*(KIND_GPU|1)\b", re.sub(r"#.*", "", written)) is not None
+
+
+def _configuration(model_directory: Path) -> Path:
+    """The file that Triton reads; the launcher says by which name, and a model that lacks it has config.pbtxt read."""
+    name = os.environ.get("TRITON_MODEL_CONFIG_NAME")
+    own = model_directory / "configs" / f"{name}.pbtxt"
+    return own if name and own.exists() else model_directory / "config.pbtxt"
 
 
 def _cuda_options(config: Config, device: int) -> dict[str, str]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from configuration import configured_dims
+from sequences import controls
+
 Config = Mapping[str, Any]
 
 ONNX_TYPES = {
@@ -26,7 +29,7 @@ ONNX_TYPES = {
     "TYPE_FP64": "tensor(double)",
     "TYPE_STRING": "tensor(string)",
 }
-"""Triton's data types and ONNX Runtime's names for them; BF16 is none of the C++ backend's."""
+"""Triton's data types and ONNX Runtime's names for them; BF16, which the C++ backend has since 26.03, numpy has not."""
 
 TRITON_TYPES = {onnx: triton for triton, onnx in ONNX_TYPES.items()}
 
@@ -36,11 +39,6 @@ def dims_of(tensor: Any) -> list[int]:
     return [dim if isinstance(dim, int) and dim >= 0 else -1 for dim in tensor.shape]
 
 
-def configured_dims(entry: Config) -> list[int]:
-    """The shape that a configuration promises the model: `reshape` where it has one, else `dims`."""
-    return [int(dim) for dim in (entry["reshape"]["shape"] if "reshape" in entry else entry["dims"])]
-
-
 def triton_type(kind: str, tensor: Any) -> str:
     """The configuration's name for a tensor's data type.
 
@@ -48,7 +46,8 @@ def triton_type(kind: str, tensor: Any) -> str:
         ValueError: Triton has none: a sequence, a map, or a number format it does not know.
     """
     if tensor.type not in TRITON_TYPES:
-        raise ValueError(f"{kind} '{tensor.name}' of the model is {tensor.type}, which Triton cannot carry")
+        newer = " here; NVIDIA's container does from release 26.03 on" if tensor.type == "tensor(bfloat16)" else ""
+        raise ValueError(f"{kind} '{tensor.name}' of the model is {tensor.type}, which Triton cannot carry{newer}")
     return TRITON_TYPES[tensor.type]
 
 
@@ -68,7 +67,15 @@ def check_signature(config: Config, session: Any) -> None:
     for kind, tensors in (("input", inputs), ("output", outputs)):
         for tensor in tensors.values():
             triton_type(kind, tensor)
-    _check_input_names(config, list(inputs), list(replaceable))
+    control_inputs = controls(config)
+    for entry in control_inputs:
+        if entry["name"] not in inputs:
+            raise ValueError(
+                f"sequence control '{entry['name']}' is configured, but the model's inputs are: {', '.join(inputs)}"
+            )
+        _check_tensor("sequence control", entry, inputs[entry["name"]], config["max_batch_size"])
+    given = {entry["name"] for entry in control_inputs}
+    _check_input_names(config, [name for name in inputs if name not in given], list(replaceable))
     _check_known("output", [entry["name"] for entry in config["output"]], list(outputs))
     for entry in config["input"]:
         _check_tensor("input", entry, (inputs | replaceable)[entry["name"]], config["max_batch_size"])
@@ -103,7 +110,10 @@ def _check_known(kind: str, configured: Sequence[str], in_model: Sequence[str]) 
 def _check_tensor(kind: str, entry: Config, tensor: Any, max_batch_size: int) -> None:
     where = f"{kind} '{entry['name']}'"
     if entry["data_type"] not in ONNX_TYPES:
-        raise ValueError(f"{where}: no ONNX model is served with {entry['data_type']}; the model has {tensor.type}")
+        newer = "; NVIDIA's container serves BF16 from release 26.03 on" if entry["data_type"] == "TYPE_BF16" else ""
+        raise ValueError(
+            f"{where}: no ONNX model is served with {entry['data_type']} here; the model has {tensor.type}{newer}"
+        )
     if ONNX_TYPES[entry["data_type"]] != tensor.type:
         raise ValueError(
             f"{where}: the configuration says {entry['data_type']}, the model has {triton_type(kind, tensor)}"
@@ -114,11 +124,11 @@ def _check_tensor(kind: str, entry: Config, tensor: Any, max_batch_size: int) ->
         if any(dim != 1 for dim in dims):
             raise ValueError(f"{where}: the model has a scalar, so dims must be [1]; the configuration says {dims}")
     else:
-        _check_dims(where, dims, model, max_batch_size, exact=kind == "output")
+        _check_dims(where, dims, model, max_batch_size, exact=kind != "input")
 
 
 def _check_dims(where: str, dims: list[int], model: list[int], max_batch_size: int, *, exact: bool) -> None:
-    """Compare shapes: an input may be configured narrower than a model's -1, an output must say what the model says."""
+    """Compare shapes: an input may be configured narrower than a model's -1, others must say what the model says."""
     if max_batch_size > 0 and model[0] != -1:
         raise ValueError(
             f"{where}: max_batch_size is {max_batch_size}, so the model's first dimension must vary, but it is fixed "

@@ -1,0 +1,1 @@
+"""Which models of which repositories this machine serves, and with which configuration."""

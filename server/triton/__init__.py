@@ -1,0 +1,1 @@
+"""The tritonserver process: put together, started, looked after and ended."""

@@ -1,0 +1,24 @@
+"""The backends that this environment can serve with, and the folders that each is put together from."""
+
+from __future__ import annotations
+
+import importlib.util
+
+BACKENDS = {
+    "onnxruntime": ("onnxruntime", ("onnxruntime", "shared")),
+    "tensorrt": ("tensorrt", ("tensorrt", "shared")),
+    "tensorrt_rtx": ("tensorrt_rtx", ("tensorrt", "shared")),
+}
+"""Backend -> the library that it runs, and its folders in server/backends, which Triton reads as one."""
+
+INSTALL = {
+    "tensorrt": "pip install tensorrt-cu13 in the server's environment, or use NVIDIA's container: make serve",
+    "tensorrt_rtx": "make setup-gpu installs TensorRT for RTX",
+}
+"""Backend -> how to get its library, where it is not there from the start."""
+
+
+def present() -> dict[str, tuple[str, ...]]:
+    """The backends whose library is installed beside the launcher -> their folders."""
+    found = {name: folders for name, (library, folders) in BACKENDS.items() if importlib.util.find_spec(library)}
+    return {"onnxruntime": BACKENDS["onnxruntime"][1], **found}
