@@ -21,5 +21,9 @@ class RequestFailedError(ClientError):
     """The server answered a request with an error, or with something else than was asked for."""
 
 
+class WrongShapeError(RequestFailedError):
+    """The answer is not as large as the question."""
+
+
 class RequestTimedOutError(RequestFailedError):
     """No answer came in time."""

@@ -13,6 +13,7 @@ import numpy as np
 import cifar10
 from cifar10 import CLASS_NAMES, IMAGE_SHAPE, Dataset, DatasetNotFoundError, Split
 from client.errors import ClientError
+from console.tensorrt_rtx import version_directory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +80,7 @@ def reference_path(repository: Path | None, model: Model) -> Path:
     """
     if repository is None:
         raise ClientError("--reference needs a file, or --repository to find the one beside the model")
-    return repository / model.name / model.version / "reference.npz"
+    return version_directory(repository, model.name, model.version) / "reference.npz"
 
 
 def load_reference(path: Path) -> Reference:

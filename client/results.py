@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import tempfile
 from datetime import datetime, timezone
@@ -15,6 +16,8 @@ from typing import Any
 from client.connection import Model
 from client.errors import ClientError
 from console.files import write_atomically
+from console.processor import instruction_set, model_name
+from console.tensorrt_rtx import version_directory
 from console.versions import git_revision, package_versions
 
 SCHEMA = 2
@@ -22,12 +25,13 @@ _PACKAGES = ("tritonclient", "grpcio", "protobuf", "numpy", "scipy")
 
 
 def environment() -> dict[str, Any]:
-    """The machine the client runs on: processor, cores, GPUs, system, package versions, git revision."""
+    """The machine the client runs on: processor and its integer extensions, cores, GPUs, system, versions."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": model_name(),
+        "instruction_set": instruction_set(),
         "cores": len(os.sched_getaffinity(0)),
         "gpus": _gpus(),
-        "system": platform.platform(),
+        "system": re.sub(r"(\d+\.\d+\.\d+)-[\w.+-]+?(?=-(?:x86_64|aarch64))", r"\1", platform.platform()),
         "packages": package_versions(_PACKAGES),
         "git_revision": git_revision(),
     }
@@ -41,7 +45,7 @@ def provenance(repository: Path | None, model: Model) -> dict[str, Any] | None:
     """
     if repository is None:
         return None
-    path = repository / model.name / model.version / "provenance.json"
+    path = version_directory(repository, model.name, model.version) / "provenance.json"
     try:
         return dict(json.loads(path.read_text()))
     except FileNotFoundError:
@@ -111,14 +115,6 @@ def write(path: Path, content: dict[str, Any]) -> None:
         OSError: the disk is full or the directory cannot be written.
     """
     write_atomically(path, json.dumps(content, indent=2) + "\n")
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def _gpus() -> list[str]:

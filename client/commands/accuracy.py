@@ -7,11 +7,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from client import accuracy, images, results, statistics, tables
-from client.accuracy import Classification
+from client import images, results
 from client.commands import common
 from client.connection import Connection, Model
 from client.errors import ClientError
+from client.load import classification
+from client.load.classification import Classification
+from client.report import terminal
+from client.statistics import estimates
 from console import GateError
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ def main(arguments: argparse.Namespace) -> None:
     with Connection(common.endpoint(arguments)) as connection:
         models = common.models(connection.control, arguments, [arguments.batch_size])
         path = common.output(arguments, "accuracy", models)
-        references = {model.name: _reference(arguments, model) for model in models}
+        references = {model.label: _reference(arguments, model) for model in models}
         dataset = _dataset(arguments)
         if dataset is None and not all(references.values()):
             raise ClientError("without labels there is nothing to compare with", "add --reference")
@@ -51,7 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
             settings={name: getattr(arguments, name) for name in ("batch_size", "concurrency", "limit", "transport")},
             models=measured,
         )
-    common.finish(path, result, tables.print_accuracy)
+    common.finish(path, result, terminal.print_accuracy)
     if dataset is None:
         logger.info(SYNTHETIC_NOTICE)
     if stopped is not None:
@@ -73,14 +76,17 @@ def _measure(
         found: dict[str, Any] = {**common.described(model, arguments), "accuracy": None, "paired": None}
         if dataset is not None:
             if arguments.labels_from_server:
-                accuracy.check_class_names(connection, model, dataset.images[0])
-            with tables.progress_bar(f"classifying with {model.name}", len(dataset)) as progress:
-                answers = accuracy.classify(connection, model, dataset.images, **sizes, progress=progress)
-            found |= accuracy.scored(answers, dataset)
+                classification.check_class_names(connection, model, dataset.images[0])
+            with terminal.progress_bar(f"classifying with {model.label}", len(dataset)) as progress:
+                answers = classification.classify(connection, model, dataset.images, **sizes, progress=progress)
+            found |= classification.scored(answers, dataset)
             if first is not None:
-                found["paired"] = {"baseline": models[0].name, **accuracy.compared(answers, first, dataset.labels)}
+                found["paired"] = {
+                    "baseline": models[0].label,
+                    **classification.compared(answers, first, dataset.labels),
+                }
             first = first or answers
-        reference = references[model.name]
+        reference = references[model.label]
         found["reference"] = None if reference is None else _compared(connection, model, reference, sizes)
         yield found
 
@@ -88,8 +94,8 @@ def _measure(
 def _compared(
     connection: Connection, model: Model, reference: images.Reference, sizes: dict[str, Any]
 ) -> dict[str, Any]:
-    answers = accuracy.classify(connection, model, reference.images, **sizes)
-    found = statistics.agreement(answers.logits, reference.logits)
+    answers = classification.classify(connection, model, reference.images, **sizes)
+    found = estimates.agreement(answers.logits, reference.logits)
     return {
         "file": str(reference.path),
         "images": found.images,

@@ -39,35 +39,47 @@ def models(control: Control, arguments: argparse.Namespace, batch_sizes: list[in
     Raises:
         ClientError: one is not served, has other tensors, or takes fewer images than a batch.
     """
-    names = arguments.model or _ours(control)
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise ClientError(f"--model {repeated.pop()} is named twice")
-    if arguments.version and len(names) > 1:
-        raise ClientError("--version is for a single --model", "leave it out to compare the newest versions")
-    found = [control.model(name, arguments.version) for name in names]
+    if arguments.version and len(arguments.model or ()) != 1:
+        raise ClientError("--version is for a single --model", "--model NAME:N, of which there can be several")
+    if arguments.version:
+        found = [control.model(arguments.model[0], arguments.version)]
+    else:
+        found = [control.named(text) for text in arguments.model] if arguments.model else _ours(control)
+    _check_each_is_another(found)
     for model in found:
+        if len(model.versions) > 1 and model.label == model.name:
+            others = ", ".join(version for version in model.versions if version != model.version)
+            logger.info("%s: version %s answers; --model NAME:N asks %s", model.name, model.version, others)
         for batch_size in batch_sizes:
             if batch_size > max(model.max_batch_size, 1):
                 raise ClientError(
-                    f"a batch of {batch_size} is more than the {model.max_batch_size} images that {model.name} takes",
+                    f"a batch of {batch_size} is more than the {model.max_batch_size} images that {model.label} takes",
                     "choose a smaller one",
                 )
     return found
 
 
-def _ours(control: Control) -> list[str]:
+def _check_each_is_another(found: list[Model]) -> None:
+    """Two names may mean one version: NAME, and NAME:N of the newest."""
+    labels: dict[Model, str] = {}
+    for model in found:
+        if model in labels:
+            also = f" (as {labels[model]})" if labels[model] != model.label else ""
+            raise ClientError(f"--model {model.label} is named twice{also}", "name each version once")
+        labels[model] = model.label
+
+
+def _ours(control: Control) -> list[Model]:
     """The ready models that have this project's signature; the others are named and left out."""
-    names = []
+    found = []
     for name in control.ready_models():
         try:
-            control.model(name)
-            names.append(name)
+            found.append(control.model(name))
         except ClientError as error:
             logger.info("left out: %s", error)
-    if not names:
+    if not found:
         raise ClientError(f"the server at {control.endpoint.url} serves no model of this project", "make build-repo")
-    return names
+    return found
 
 
 def output(arguments: argparse.Namespace, command: str, found: list[Model]) -> Path:
@@ -76,15 +88,17 @@ def output(arguments: argparse.Namespace, command: str, found: list[Model]) -> P
     Raises:
         ClientError: it cannot be written.
     """
-    path: Path = arguments.output or results.default_path(command, [model.name for model in found])
+    path: Path = arguments.output or results.default_path(command, [model.label for model in found])
     results.check_writable(path)
     return path
 
 
 def described(model: Model, arguments: argparse.Namespace) -> dict[str, Any]:
-    """A model as results describe it."""
+    """A model as results describe it: `name` is its label, as in their rows, `model_name` what the server calls it."""
     source = results.provenance(arguments.repository, model)
-    return {**dataclasses.asdict(model), "sha256": source and source.get("sha256"), "provenance": source}
+    fields = dataclasses.asdict(model)
+    fields |= {"name": fields.pop("label"), "model_name": model.name}
+    return {**fields, "sha256": source and source.get("sha256"), "provenance": source}
 
 
 def partial(stopped: BaseException | None) -> dict[str, Any]:

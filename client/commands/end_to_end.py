@@ -8,11 +8,15 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from client import accuracy, doubts, images, results, statistics, tables
+from client import images, results
+from client.checks import doubtful_figures
 from client.commands import common
 from client.connection import Connection, Model
 from client.errors import ClientError
-from client.sweep import rotated
+from client.load import classification
+from client.load.sweep import rotated
+from client.report import terminal
+from client.statistics import estimates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
         name, pixels = images.unlabelled(arguments.data)
         pixels = pixels[: arguments.limit]
         server = connection.control.server()
-        times: dict[str, list[float]] = {model.name: [] for model in models}
+        times: dict[str, list[float]] = {model.label: [] for model in models}
         stopped = common.collected(
             _measure(connection, models, pixels, arguments), lambda found: times[found[0]].append(found[1])
         )
@@ -37,9 +41,9 @@ def main(arguments: argparse.Namespace) -> None:
         raise stopped or ClientError("nothing was measured")
     rows = [_row(name, seconds, len(pixels)) for name, seconds in times.items()]
     ratios = _ratios(times)
-    warnings = doubts.of_rounds(arguments.rounds)
+    warnings = doubtful_figures.of_rounds(arguments.rounds)
     for ratio in ratios:
-        warnings += doubts.of_ratio(ratio, "speedup")
+        warnings += doubtful_figures.of_ratio(ratio, "speedup")
     settings = ("batch_size", "concurrency", "rounds", "transport")
     result = results.document(
         "end-to-end",
@@ -52,7 +56,7 @@ def main(arguments: argparse.Namespace) -> None:
         ratios=ratios,
         warnings=warnings,
     )
-    common.finish(path, result, tables.print_end_to_end)
+    common.finish(path, result, terminal.print_end_to_end)
     if stopped is not None:
         raise stopped
 
@@ -63,18 +67,18 @@ def _measure(
     """Yield (model, seconds) for each pass; the models' order rotates from round to round."""
     sizes: dict[str, Any] = {"batch_size": arguments.batch_size, "concurrency": arguments.concurrency}
     for model in models:
-        accuracy.classify(connection, model, pixels[: 4 * arguments.batch_size], **sizes)  # warm-up
+        classification.classify(connection, model, pixels[: 4 * arguments.batch_size], **sizes)  # warm-up
     for number in range(arguments.rounds):
         for model in rotated(models, number):
-            label = f"{model.name}: round {number + 1} of {arguments.rounds}"
-            with tables.progress_bar(label, len(pixels)) as progress:
-                answers = accuracy.classify(connection, model, pixels, **sizes, progress=progress)
+            label = f"{model.label}: round {number + 1} of {arguments.rounds}"
+            with terminal.progress_bar(label, len(pixels)) as progress:
+                answers = classification.classify(connection, model, pixels, **sizes, progress=progress)
             logger.info("%s: %.2f s", label, answers.seconds)
-            yield model.name, answers.seconds
+            yield model.label, answers.seconds
 
 
 def _row(name: str, seconds: list[float], count: int) -> dict[str, Any]:
-    figure = statistics.mean_over_rounds(seconds)
+    figure = estimates.mean_over_rounds(seconds)
     return {
         "model": name,
         "seconds": dataclasses.asdict(figure),
@@ -89,6 +93,6 @@ def _ratios(times: dict[str, list[float]]) -> list[dict[str, Any]]:
     found = []
     for name, seconds in others:
         rounds = min(len(base), len(seconds))
-        speedup = statistics.ratio_over_rounds(base[:rounds], seconds[:rounds])
+        speedup = estimates.ratio_over_rounds(base[:rounds], seconds[:rounds])
         found.append({"model": name, "baseline": first, "speedup": dataclasses.asdict(speedup)})
     return found

@@ -9,20 +9,24 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from client import doubts, images, latency, perf_analyzer, results, tables, words
+from client import images, results
+from client.checks import doubtful_figures
 from client.commands import common
 from client.commands.latency import loads
 from client.connection import Control, Model
 from client.errors import ClientError
-from client.loaders import LocalLoader
-from client.perf_analyzer import Binary
-from client.sweep import sweep
+from client.load import perf_analyzer, summary
+from client.load.perf_analyzer import Binary
+from client.load.sweep import sweep
+from client.load.workers import LocalLoader
+from client.report import terminal
+from client.statistics import formatting
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from client.load import Load
+    from client.load.generator import Load
 
 logger = logging.getLogger("client")
 
@@ -56,7 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
         rows=rows,
         warnings=_warnings(rows),
     )
-    common.finish(path, result, tables.print_perf_analyzer)
+    common.finish(path, result, terminal.print_perf_analyzer)
     if stopped is not None:
         raise stopped
 
@@ -72,22 +76,22 @@ def _measure(
     """Yield a row for each load and model."""
     for load in loads(arguments):
         for model in models:
-            logger.info("%s, batch %d, %d in flight: perf_analyzer", model.name, load.batch_size, load.concurrency)
+            logger.info("%s, batch %d, %d in flight: perf_analyzer", model.label, load.batch_size, load.concurrency)
             # three of its windows must agree; by default they are as long as its own default, 5 s
             window = dataclasses.replace(load, seconds=arguments.rounds * load.seconds / 2)
             found = perf_analyzer.measure(binary, control.endpoint, model, window, pixels)
-            logger.info("%s, batch %d, %d in flight: this client", model.name, load.batch_size, load.concurrency)
+            logger.info("%s, batch %d, %d in flight: this client", model.label, load.batch_size, load.concurrency)
             yield _row(model, load, found, list(sweep(control, loader, [model], [load], arguments.rounds)))
 
 
 def _row(model: Model, load: Load, found: dict[str, Any], windows: Any) -> dict[str, Any]:
     try:
-        ours = latency.row(windows)
+        ours = summary.row(windows)
     except ValueError:
         ours = None
     share = ours and found["images_per_second"] and ours["images_per_second"]["value"] / found["images_per_second"]
     return {
-        "model": model.name,
+        "model": model.label,
         "batch_size": load.batch_size,
         "concurrency": load.concurrency,
         "rate": None,
@@ -100,11 +104,11 @@ def _row(model: Model, load: Load, found: dict[str, Any], windows: Any) -> dict[
 def _warnings(rows: list[dict[str, Any]]) -> list[str]:
     warnings = []
     for row in rows:
-        name = words.measured(row)
+        name = formatting.measured(row)
         if not row["perf_analyzer"]["stable"]:
             warnings.append(f"{name}: perf_analyzer found no stable measurement in {perf_analyzer.MAX_TRIALS} windows")
         if row["client"]:
-            warnings += doubts.of_row(row["client"])
+            warnings += doubtful_figures.of_row(row["client"])
         else:
             warnings.append(f"{name}: no request of this client was answered")
     return warnings

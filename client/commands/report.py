@@ -10,6 +10,7 @@ from typing import Any
 
 from client import results
 from client.errors import ClientError
+from client.report.claim import claim
 from client.report.content import report
 from client.report.csv_file import csv_text
 from client.report.html import html
@@ -34,6 +35,8 @@ def main(arguments: argparse.Namespace) -> None:
     for ending, text in files.items():
         write_atomically(arguments.output / f"report.{ending}", text)
     logger.info("%s", content.verdict)
+    if closing := claim(found):
+        logger.info("%s", closing)
     logger.info("wrote %s, .md and .csv", arguments.output / "report.html")
 
 

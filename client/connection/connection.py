@@ -6,19 +6,25 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError  # the built-in one since Python 3.11
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from client.connection.control import Control, Model
+from client.connection import explain
+from client.connection.control import Control
 from client.connection.endpoint import Endpoint, Transport
 from client.connection.grpc_transport import GrpcTransport
+from client.connection.model import Model
 from client.connection.shared_memory import SharedMemory, Slot
-from client.errors import ClientError
+from client.errors import ClientError, RequestFailedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+GRACE = 5
+"""Seconds beyond a request's timeout after which the transport itself is taken to have lost it."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +34,13 @@ class Prepared:
     Attributes:
         body: what the transport sends.
         images: how many it holds.
+        version: of the model, that must answer.
         slot: where its tensors lie, with shared memory.
     """
 
     body: Any
     images: int
+    version: str
     slot: Slot | None = None
 
 
@@ -121,7 +129,7 @@ class Connection:
                 read.
         """
         place = self._slots[slot] if self._slots else None
-        return Prepared(self._transport.body(model, images, place), len(images), place)
+        return Prepared(self._transport.body(model, images, place), len(images), model.version, place)
 
     def send(self, request: Prepared, done: Callable[[Answer], None]) -> None:
         """Send a request; `done` is called with its answer, on another thread, and must not raise."""
@@ -132,6 +140,7 @@ class Connection:
                 self._using_memory.release()
             if error is None:
                 try:
+                    self._check_version(request, response)
                     self._transport.check(response, request.images, in_slot=request.slot is not None)
                 except ClientError as wrong:
                     error = wrong
@@ -149,7 +158,16 @@ class Connection:
         """
         waiting: Future[Answer] = Future()
         self.send(request, waiting.set_result)
-        return waiting.result().logits()
+        try:
+            return waiting.result(self.endpoint.timeout + GRACE).logits()
+        except FutureTimeoutError:
+            raise explain.timed_out(self.endpoint) from None
+
+    def _check_version(self, request: Prepared, response: Any) -> None:
+        """See that a figure is of the version that its result names, whoever stands between client and server."""
+        version = self._transport.version(response)
+        if version and request.version not in ("", version):
+            raise RequestFailedError(f"version {request.version} was asked, and version {version} answered")
 
     def _wait_for_memory(self) -> None:
         """Let the server finish with the regions before they vanish under it."""

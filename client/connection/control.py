@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 from tritonclient.utils import InferenceServerException
@@ -11,31 +12,12 @@ from tritonclient.utils import InferenceServerException
 from cifar10 import CLASS_NAMES, IMAGE_SHAPE
 from client.connection import explain
 from client.connection.endpoint import Endpoint, Transport
-from client.errors import ClientError, RequestFailedError, ServerUnreachableError
+from client.connection.model import INPUT, OUTPUT, Model, check_tensors, check_version, in_order, readiness
+from client.errors import ClientError, RequestFailedError, RequestTimedOutError, ServerUnreachableError
+from console import triton_configuration
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-INPUT = ("images", "UINT8", [-1, *IMAGE_SHAPE])
-OUTPUT = ("logits", "FP32", [-1, len(CLASS_NAMES)])
-"""Name, data type and shape of the tensors that this project's models have."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model as the server describes it.
-
-    Attributes:
-        name: its name.
-        version: the version that answers.
-        platform: its engine, as in "onnxruntime_onnx".
-        max_batch_size: images a request may hold.
-    """
-
-    name: str
-    version: str
-    platform: str
-    max_batch_size: int
 
 
 class Control:
@@ -43,21 +25,35 @@ class Control:
 
     Args:
         endpoint: where it is.
+        ready: it must be ready; a server whose model failed to load is not, by Triton's strict readiness.
 
     Raises:
         ServerUnreachableError: no server answers, or it is not ready.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, ready: bool = True) -> None:
         self.endpoint = endpoint
-        self._http = endpoint.transport is Transport.HTTP
+        self.is_http = self._http = endpoint.transport is Transport.HTTP
         self._client = _http_client(endpoint) if self._http else _grpc_client(endpoint)
         self._headers = dict(endpoint.headers) or None
-        if not self.call("is_server_ready"):
+        if self._http:
+            self._check_it_is_triton()
+        if not self.call("is_server_ready" if ready else "is_server_live"):
             raise ServerUnreachableError(
                 f"the server at {endpoint.url} is not ready: a model failed to load or is still loading",
                 "see the server's log",
             )
+
+    def _check_it_is_triton(self) -> None:
+        """Over HTTP anything may answer 200, or say "not ready" with any other status."""
+        try:
+            metadata = self._asked("get_server_metadata")
+        except RequestTimedOutError:
+            raise
+        except RequestFailedError as error:
+            raise explain.not_triton(self.endpoint, f"it answers /v2 with an error: {error}") from None
+        if not (isinstance(metadata, dict) and {"name", "version"} <= set(metadata)):
+            raise explain.not_triton(self.endpoint, "its answer to /v2 has no name and version of a server")
 
     def close(self) -> None:
         """Close the connection."""
@@ -70,37 +66,63 @@ class Control:
 
     def ready_models(self) -> list[str]:
         """Names of the models that can answer, sorted."""
-        index = self._asked("get_model_repository_index")
-        entries = index if isinstance(index, list) else index.get("models", [])
-        return sorted({entry["name"] for entry in entries if entry.get("state") == "READY"})
+        return sorted({name for name, _ in self._index(ready=True)})
 
-    def model(self, name: str, version: str = "") -> Model:
+    def ready_versions(self, name: str) -> tuple[str, ...]:
+        """Versions of a model that can answer, ascending; none where the server keeps its index for others."""
+        return in_order(version for entry, version in self._index_or_nothing(ready=True) if entry == name)
+
+    def named(self, text: str) -> Model:
+        """The model that NAME or NAME:N means; one that is called so, colon and all, goes first.
+
+        Raises:
+            ClientError: as `model`.
+        """
+        name, _, version = text.rpartition(":")
+        if not name or self._knows(text) or not self._knows(name):
+            return self.model(text)
+        check_version(name, version, self.ready_versions)
+        return self.model(name, version, label=text)
+
+    def model(self, name: str, version: str = "", *, label: str = "") -> Model:
         """Look a model up and check that it takes raw CIFAR-10 images.
 
         Args:
             name: the model.
             version: which; empty for the newest that is served.
+            label: see `Model`.
 
         Raises:
             ClientError: no such model or version, or its tensors are others than this project's.
         """
-        if version and not version.isdigit():
-            raise ClientError(f"--version must be a whole number; found '{version}'")
+        if version:
+            check_version(name, version, self.ready_versions)
         try:
             metadata = self._asked("get_model_metadata", name, version)
         except RequestFailedError as error:
-            raise ClientError(f"the server at {self.endpoint.url} does not serve it: {error}", self._served()) from None
-        for tensors, expected in ((metadata["inputs"], INPUT), (metadata["outputs"], OUTPUT)):
-            found = [(tensor["name"], tensor["datatype"], [int(n) for n in tensor["shape"]]) for tensor in tensors]
-            if found != [expected]:
-                raise ClientError(
-                    f"model '{name}' is not one of this project's: expected {_described([expected])}, "
-                    f"found {_described(found)}"
-                )
+            raise self._not_served(name, version, error) from None
+        check_tensors(name, metadata)
+        version = version or "".join(in_order(metadata.get("versions", ()))[-1:])
         config = self._asked("get_model_config", name, version)
         config = config.get("config", config)
-        newest = max(metadata["versions"], key=int)
-        return Model(name, version or newest, metadata.get("platform", ""), int(config.get("max_batch_size", 0)))
+        return Model(
+            name,
+            version,
+            metadata.get("platform", ""),
+            int(config.get("max_batch_size", 0)),
+            triton_configuration.summary(config),
+            self.ready_versions(name),
+            label,
+        )
+
+    def configured_sizes(self, model: Model) -> set[int]:
+        """Batch sizes that a model's configuration names: of its warm-up, its CUDA graphs, its dynamic batching."""
+        config = self._asked("get_model_config", model.name, model.version)
+        config = config.get("config", config)
+        graphs = config.get("optimization", {}).get("cuda", {}).get("graph_spec", [])
+        entries = [*config.get("model_warmup", []), *graphs]
+        preferred = config.get("dynamic_batching", {}).get("preferred_batch_size", [])
+        return {int(size) for size in (*(entry.get("batch_size", 0) for entry in entries), *preferred)}
 
     def statistics(self) -> list[dict[str, Any]]:
         """Triton's counters of all models since it started, one entry a model version."""
@@ -132,17 +154,65 @@ class Control:
         Raises:
             ClientError: as `explain.explained` says.
         """
+        if not self._http:
+            options["client_timeout"] = self.endpoint.timeout
         try:
-            return getattr(self._client, function)(*args, headers=self._headers, **options)
+            with _http_deadline(self.endpoint.timeout) if self._http else contextlib.nullcontext():
+                return getattr(self._client, function)(*args, headers=self._headers, **options)
         except InferenceServerException as error:
             raise explain.explained(self.endpoint, str(error.status()), str(error.message())) from None
         except TimeoutError:
             raise explain.timed_out(self.endpoint) from None
         except OSError as error:  # HTTP: connection refused, reset
             raise explain.unreachable(self.endpoint, error) from None
+        except ClientError:
+            raise
+        except Exception as error:  # noqa: BLE001  HTTP: whatever the parsers of HTTP and JSON raise on what is neither
+            raise explain.not_triton(self.endpoint, f"{type(error).__name__}: {explain.one_line(str(error))}") from None
 
     def _asked(self, function: str, *args: Any) -> Any:
         return self.call(function, *args) if self._http else self.call(function, *args, as_json=True)
+
+    def _index(self, *, ready: bool = False) -> set[tuple[str, str]]:
+        """(name, version) of all models that the server knows, or of those that can answer."""
+        index = self._asked("get_model_repository_index")
+        entries = index if isinstance(index, list) else index.get("models", [])
+        return {
+            (str(entry["name"]), str(entry.get("version", "")))
+            for entry in entries
+            if not ready or entry.get("state") == "READY"
+        }
+
+    def _index_or_nothing(self, *, ready: bool = False) -> set[tuple[str, str]]:
+        """The same; empty where the server refuses it, as one that restricts its repository API does."""
+        try:
+            return self._index(ready=ready)
+        except RequestTimedOutError:
+            raise
+        except ClientError:  # where the server has gone, the next question says so
+            return set()
+
+    def _knows(self, name: str) -> bool:
+        """Whether the server has a model of this name, ready or not."""
+        if known := self._index_or_nothing():
+            return name in {entry for entry, _ in known}
+        try:
+            return bool(self._asked("get_model_metadata", name))
+        except RequestFailedError:
+            return False
+
+    def _not_served(self, name: str, version: str, error: ClientError) -> ClientError:
+        """What to say of a model without an answer; of a single version, which others there are."""
+        if version and (versions := self.ready_versions(name)):
+            return ClientError(
+                f"version {version} of model '{name}' is not ready at {self.endpoint.url}, but "
+                f"{readiness(versions)}: {error}",
+                f"--model {name}:{versions[-1]}",
+            )
+        hint = self._served()
+        if self._http and quote(name) != name and self._knows(name):
+            hint = "Triton's HTTP service does not find names that HTTP has to quote: --transport grpc"
+        return ClientError(f"the server at {self.endpoint.url} does not serve it: {error}", hint)
 
     def _served(self) -> str:
         try:
@@ -174,6 +244,16 @@ def _grpc_client(endpoint: Endpoint) -> Any:
     )
 
 
+def _http_deadline(seconds: float) -> Any:
+    """For all of an exchange; the connection's own timeout begins again with every byte that comes.
+
+    It needs a moment in which nothing has come: gevent looks at its clock only then.
+    """
+    import gevent
+
+    return gevent.Timeout(seconds, TimeoutError)
+
+
 def _http_client(endpoint: Endpoint) -> Any:
     import tritonclient.http as httpclient
 
@@ -185,7 +265,3 @@ def _http_client(endpoint: Endpoint) -> Any:
         ssl=tls is not None,
         ssl_context_factory=tls.context if tls else None,
     )
-
-
-def _described(tensors: list[tuple[str, str, list[int]]]) -> str:
-    return ", ".join(f"{name} {dtype} {shape}" for name, dtype, shape in tensors)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
+import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,10 @@ class Transport(str, enum.Enum):
 
 
 DEFAULT_PORT = {Transport.GRPC: 8001, Transport.HTTP: 8000, Transport.SYSTEM_SHM: 8001, Transport.CUDA_SHM: 8001}
+
+
+_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+"""Of a host; one that is not ASCII goes in its xn-- form."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +85,36 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         host, colon, port = self.url.rpartition(":")
-        if "://" in self.url or not (host and colon and port.isdigit()):
+        if not (_is_host(host) and colon and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
             kind = "HTTP" if self.transport is Transport.HTTP else "gRPC"
             raise ClientError(
-                f"the server's address must be HOST:PORT; found '{self.url}'",
+                f"the server's address must be HOST:PORT, with a port of 1 to 65535; found {self.url!r}",
                 f"as in --url 127.0.0.1:{DEFAULT_PORT[self.transport]} (the {kind} port)",
             )
 
     @property
+    def host(self) -> str:
+        """A name or an address; one of IPv6 without its brackets."""
+        return self.url.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """1 to 65535."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
     def is_local(self) -> bool:
         """Whether it is this machine's loopback."""
-        host = self.url.rpartition(":")[0].strip("[]")
-        return host in ("localhost", "::1") or host.startswith("127.")
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+
+def _is_host(text: str) -> bool:
+    """Whether it is a name, an IPv4 address, or an IPv6 address in brackets."""
+    try:
+        if text.startswith("["):
+            return text.endswith("]") and bool(ipaddress.IPv6Address(text[1:-1]))
+        if re.fullmatch("[0-9.]+", text):
+            return bool(ipaddress.IPv4Address(text))
+        return _NAME.fullmatch(text) is not None and len(text) <= 253
+    except ValueError:
+        return False

@@ -11,9 +11,10 @@ from tritonclient.grpc import service_pb2
 
 from cifar10 import CLASS_NAMES
 from client.connection import explain
-from client.connection.control import INPUT, OUTPUT, Model, channel_options
+from client.connection.control import channel_options
 from client.connection.endpoint import Endpoint, Tls
-from client.errors import ClientError, RequestFailedError
+from client.connection.model import INPUT, OUTPUT, Model
+from client.errors import ClientError, WrongShapeError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,13 +73,17 @@ class GrpcTransport:
         """See that the answer has the shape it should have.
 
         Raises:
-            RequestFailedError: it has not.
+            WrongShapeError: it has not.
         """
         expected = [images, len(CLASS_NAMES)]
         found = [list(output.shape) for output in response.outputs]
         sizes = [len(content) for content in response.raw_output_contents]
         if found != [expected] or not (in_slot or sizes == [4 * images * len(CLASS_NAMES)]):
-            raise RequestFailedError(f"expected logits of shape {expected}, found {found} in {sizes} bytes")
+            raise WrongShapeError(f"expected logits of shape {expected}, found {found} in {sizes} bytes")
+
+    def version(self, response: Any) -> str:
+        """Of the model that answered; empty where the response does not say."""
+        return str(response.model_version)
 
     def close(self) -> None:
         """Close the channel; requests in flight are cancelled."""

@@ -7,7 +7,6 @@ the client is killed.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ import numpy as np
 from cifar10 import CLASS_NAMES, IMAGE_SHAPE
 from client.connection.control import Control
 from client.connection.endpoint import Transport
-from client.errors import ClientError, RequestFailedError
+from client.errors import ClientError, RequestFailedError, RequestTimedOutError, ServerUnreachableError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,9 +151,10 @@ class SharedMemory:
         return made
 
     def close(self) -> None:
-        """Unregister and free everything; a server that has gone is not asked."""
+        """Unregister and free everything; a server that has gone or is silent is not asked again for each region."""
+        answers = True
         for name, region in self._regions.items():
-            self._unregister(name)
+            answers = answers and self._unregister(name)
             self._memory.destroy(region)
         self._regions.clear()
 
@@ -171,9 +171,17 @@ class SharedMemory:
             ) from None
         return region
 
-    def _unregister(self, name: str) -> None:
-        with contextlib.suppress(ClientError):  # the server has gone, and what was registered with it
+    def _unregister(self, name: str) -> bool:
+        """Returns whether the server is still there to be asked."""
+        try:
             self._control.call(f"unregister_{self._memory.kind}_shared_memory", name)
+        except (ServerUnreachableError, RequestTimedOutError):
+            return (
+                False  # it has gone, and what was registered with it; the next client removes what a silent one keeps
+            )
+        except ClientError:
+            pass  # it does not know the region
+        return True
 
     def _remove_remains(self) -> None:
         """Unregister what clients that were killed on this machine have left."""

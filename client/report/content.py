@@ -6,10 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from client import words
 from client.report import plots
+from client.report.claim import claim
+from client.report.claim import table as claim_table
 from client.report.grid import grid
 from client.report.verdict import verdict
+from client.statistics import formatting
+from console.triton_configuration import sentence
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Report:
     Attributes:
         title: of the page.
         verdict: the answer in one sentence or two.
+        faults: models whose answers are wrong, and how; empty when none are.
         incomplete: why a measurement ended early; empty when none did.
         warnings: what is not to be trusted.
         sections: in order.
@@ -60,6 +64,7 @@ class Report:
 
     title: str
     verdict: str
+    faults: list[str]
     incomplete: list[str]
     warnings: list[str]
     sections: list[Section]
@@ -79,28 +84,52 @@ def report(results: list[dict[str, Any]], training: dict[str, Any] | None = None
         sections.append(Section("Engine and precision", [Table(*table)], note=note))
     if training is not None:
         sections.append(_training(training))
+    if closing := claim(results):
+        sections.append(Section("The claim", [Table(*claim_table(results))], note=closing))
     sections.append(_environment(results))
     names = list(dict.fromkeys(model["name"] for result in results for model in result["models"]))
     return Report(
         title=" and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) + " on Triton",
         verdict=verdict(results),
+        faults=[text for result in results for text in formatting.faults(result)],
         incomplete=[f"{result['command']}: {result['stopped_by']}" for result in results if not result["complete"]],
-        warnings=list(dict.fromkeys(warning for result in results for warning in result.get("warnings", []))),
+        warnings=_each_once([warning for result in results for warning in result.get("warnings", [])]),
         sections=sections,
     )
+
+
+def _check(result: dict[str, Any]) -> Section:
+    settings = result["settings"]
+    caption = (
+        f"{settings['transport']}, up to {settings['duration']:g} s a model: known images in orders that never repeat, "
+        "in every batch size; each row of each answer is held against its own image's logits, then the other images'."
+    )
+    tables = [Table(list(formatting.CHECK_COLUMNS), formatting.check_rows(result), caption)]
+    tables.append(Table(["model", "found"], [[check["model"], " · ".join(formatting.check_sentences(check))]
+                                             for check in result["checks"]]))  # fmt: skip
+    return Section("Whether answers belong to their images", tables)
+
+
+def _each_once(warnings: list[str]) -> list[str]:
+    """Without repetitions, and without what another warning says and adds to."""
+    return [
+        text
+        for text in dict.fromkeys(warnings)
+        if not any(other != text and other.startswith(text) for other in warnings)
+    ]
 
 
 def _accuracy(result: dict[str, Any]) -> Section:
     models = result["models"]
     names = [model["name"] for model in models]
-    rows = [[label, *cells] for label, cells in words.accuracy_rows(models)]
+    rows = [[label, *cells] for label, cells in formatting.accuracy_rows(models)]
     data = result["data"]
     tables = [Table(["", *names], rows, f"{data['name']}, one view an image, through Triton.")]
     scored = [model for model in models if model["accuracy"]]
     if scored:
         classes = [entry["name"] for entry in scored[0]["per_class"]]
         per_class = [
-            [name, *(words.proportion(model["per_class"][index]) for model in scored)]
+            [name, *(formatting.proportion(model["per_class"][index]) for model in scored)]
             for index, name in enumerate(classes)
         ]
         tables.append(Table(["class", *(model["name"] for model in scored)], per_class, "Accuracy by class."))
@@ -118,14 +147,14 @@ def _latency(result: dict[str, Any]) -> Section:
     several = len({row["model"] for row in rows}) > 1
     table = [
         [
-            f"{row['model'] + ', ' if several else ''}batch {row['batch_size']}, {words.load(row)}",
-            *(words.number(row["latency_ms"][name]) for name in ("p50", "p90", "p95", "p99")),
-            words.number(row["server"]["queue_ms"]),
-            words.number(words.compute(row["server"])),
-            words.number(row["outside_server_ms"]),
-            words.number(row["server"]["mean_batch"]),
-            words.interval(row["images_per_second"]),
-            words.requests(row),
+            f"{row['model'] + ', ' if several else ''}batch {row['batch_size']}, {formatting.load(row)}",
+            *(formatting.number(row["latency_ms"][name]) for name in ("p50", "p90", "p95", "p99")),
+            formatting.number(row["server"]["queue_ms"]),
+            formatting.number(formatting.compute(row["server"])),
+            formatting.number(row["outside_server_ms"]),
+            formatting.number(row["server"]["mean_batch"]),
+            formatting.interval(row["images_per_second"]),
+            formatting.requests(row),
         ]
         for row in rows
     ]
@@ -138,8 +167,8 @@ def _latency(result: dict[str, Any]) -> Section:
     tables = [Table(columns, table, caption)]
     if result["ratios"]:
         ratios = [
-            [f"batch {ratio['batch_size']}, {words.load(ratio)}", f"{ratio['model']} / {ratio['baseline']}",
-             words.times(ratio["throughput"]), words.times(ratio["p50_speedup"])]
+            [f"batch {ratio['batch_size']}, {formatting.load(ratio)}", f"{ratio['model']} / {ratio['baseline']}",
+             formatting.times(ratio["throughput"]), formatting.times(ratio["p50_speedup"])]
             for ratio in result["ratios"]
         ]  # fmt: skip
         tables.append(
@@ -154,10 +183,18 @@ def _latency(result: dict[str, Any]) -> Section:
     return Section("Latency and throughput", tables, shown)
 
 
+def _probe(result: dict[str, Any]) -> Section:
+    rows = formatting.probe_rows(result["rows"])
+    caption = "ms an execution by the server's counters, medians; each size several times in a row, sizes in turn."
+    note = "Does a server compute longer because the batch size differs from the execution before?"
+    return Section("When the batch size changes", [Table(formatting.PROBE_COLUMNS, rows, caption)], note=note)
+
+
 def _end_to_end(result: dict[str, Any]) -> Section:
     settings = result["settings"]
     rows = [
-        [row["model"], words.interval(row["seconds"]), words.number(row["images_per_second"])] for row in result["rows"]
+        [row["model"], formatting.interval(row["seconds"]), formatting.number(row["images_per_second"])]
+        for row in result["rows"]
     ]
     caption = (
         f"{result['data']['images']:,} images ({result['data']['name']}) over {settings['transport']}, batch "
@@ -166,7 +203,8 @@ def _end_to_end(result: dict[str, Any]) -> Section:
     tables = [Table(["model", "seconds", "images/s"], rows, caption)]
     if result["ratios"]:
         ratios = [
-            [f"{ratio['model']} / {ratio['baseline']}", words.times(ratio["speedup"])] for ratio in result["ratios"]
+            [f"{ratio['model']} / {ratio['baseline']}", formatting.times(ratio["speedup"])]
+            for ratio in result["ratios"]
         ]
         tables.append(Table(["models", "times faster"], ratios))
     return Section("End to end", tables)
@@ -181,12 +219,12 @@ def _perf_analyzer(result: dict[str, Any]) -> Section:
             latency, server = measured["latency_ms"], measured["server"]
             rows.append(
                 [
-                    words.measured(row),
+                    formatting.measured(row),
                     name,
-                    *(words.number(latency[key]) for key in ("p50", "p90", "p95", "p99")),
-                    words.number(server["queue_ms"]),
-                    words.number(words.compute(server)),
-                    words.rate(measured["images_per_second"]),
+                    *(formatting.number(latency[key]) for key in ("p50", "p90", "p95", "p99")),
+                    formatting.number(server["queue_ms"]),
+                    formatting.number(formatting.compute(server)),
+                    formatting.rate(measured["images_per_second"]),
                 ]
             )
     columns = ["load", "measured by", "p50", "p90", "p95", "p99", "queue", "compute", "images/s"]
@@ -208,6 +246,12 @@ def _training(training: dict[str, Any]) -> Section:
     return Section("Training", [], shown, note)
 
 
+def _machine(found: dict[str, Any]) -> str:
+    """Processor with its best extension for 8-bit kernels, which decides what INT8 wins, and the GPUs."""
+    extensions = "".join(f" with {name}" for name in found.get("instruction_set", [])[:1])
+    return f"{found['cpu']}{extensions}, {found['cores']} cores" + "".join(f"; {gpu}" for gpu in found["gpus"])
+
+
 def _environment(results: list[dict[str, Any]]) -> Section:
     rows = []
     for result in results:
@@ -217,7 +261,7 @@ def _environment(results: list[dict[str, Any]]) -> Section:
                 result["command"],
                 result["created"].replace("T", " ").replace("+00:00", " UTC"),
                 f"{server['name']} {server['version']}" if server else "-",
-                f"{machine['cpu']}, {machine['cores']} cores" + "".join(f"; {gpu}" for gpu in machine["gpus"]),
+                _machine(machine),
                 ", ".join(f"{name} {version}" for name, version in machine["packages"].items()),
                 (machine["git_revision"] or "-")[:12],
             ]
@@ -226,8 +270,9 @@ def _environment(results: list[dict[str, Any]]) -> Section:
     models: dict[str, list[str]] = {}
     for model in (model for result in results for model in result["models"]):
         source = model["provenance"] or {}
-        models[f"{model['name']} {model['version']}"] = [
+        models[formatting.versioned(model)] = [
             model["platform"] or "-",
+            sentence(model["configuration"]) if model.get("configuration") else "-",
             source.get("precision") or "-",
             (model["sha256"] or "-")[:16],
             (source.get("checkpoint") or {}).get("sha256", "-")[:16],
@@ -235,12 +280,16 @@ def _environment(results: list[dict[str, Any]]) -> Section:
     described = [[name, *cells] for name, cells in models.items()]
     tables = [
         Table(columns, rows),
-        Table(["model", "platform", "precision", "SHA-256 of the model", "of the checkpoint"], described),
+        Table(
+            ["model", "platform", "configuration", "precision", "SHA-256 of the model", "of the checkpoint"], described
+        ),
     ]
     return Section("Environment", tables, folded=True)
 
 
 _SECTIONS = {
+    "check": _check,
+    "probe": _probe,
     "accuracy": _accuracy,
     "end-to-end": _end_to_end,
     "latency": _latency,

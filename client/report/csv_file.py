@@ -23,6 +23,15 @@ def csv_text(results: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
+def _check(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for check in result["checks"]:
+        yield {"model": check["model"], "figure": "check_passed", "value": int(check["passed"])}
+    for row in result["rows"]:
+        for figure in ("requests", "wrong_requests", "images", "wrong_images", "max_abs_difference"):
+            phase = row["phase"].replace(" ", "_")
+            yield {**_place(row), "figure": f"check_{phase}_{figure}", "value": row[figure]}
+
+
 def _accuracy(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for model in result["models"]:
         name = {"model": model["name"]}
@@ -50,6 +59,14 @@ def _latency(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
         place = _place(ratio) | {"baseline": ratio["baseline"]}
         for figure in ("throughput", "p50_speedup"):
             yield {**place, "figure": f"{figure}_ratio", **_interval(ratio[figure])}
+
+
+def _probe(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for found in result["rows"]:
+        for row in found["rows"]:
+            for figure in ("changed_ms", "same_ms"):
+                place = {"model": found["model"], "batch_size": row["batch_size"], "concurrency": 1}
+                yield {**place, "figure": f"execution_{figure}", "value": row[figure]}
 
 
 def _end_to_end(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -92,6 +109,8 @@ def _interval(found: dict[str, Any]) -> dict[str, Any]:
 
 
 _FIGURES = {
+    "check": _check,
+    "probe": _probe,
     "accuracy": _accuracy,
     "latency": _latency,
     "end-to-end": _end_to_end,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from client import words
+from client.statistics import formatting
 
 _ENGINES = {"onnxruntime_onnx": "ONNX Runtime", "tensorrt_plan": "TensorRT"}
 _PRECISIONS = {"fp32": "FP32", "fp16": "FP16"}
@@ -18,10 +18,10 @@ def grid(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]], str
     for result in results:
         if result["command"] != "latency":
             continue
-        places = {
-            (model["platform"], (model["provenance"] or {}).get("precision")): model["name"]
-            for model in result["models"]
-        }
+        places: dict[tuple[str, str | None], str] = {}
+        for model in result["models"]:
+            place = (model["platform"], (model["provenance"] or {}).get("precision"))
+            places.setdefault(place, model["name"])  # of several versions the first
         wanted = [(engine, precision) for precision in _PRECISIONS for engine in _ENGINES]
         if not all(place in places for place in wanted):
             continue
@@ -37,13 +37,15 @@ def grid(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]], str
         rate = {place: measured[places[place]] for place in wanted}
         onnx, tensorrt = _ENGINES
         rows = [
-            [_PRECISIONS[precision], *(words.interval(rate[engine, precision]) for engine in _ENGINES),
+            [_PRECISIONS[precision], *(formatting.interval(rate[engine, precision]) for engine in _ENGINES),
              _ratio(rate[tensorrt, precision], rate[onnx, precision])]
             for precision in _PRECISIONS
         ]  # fmt: skip
         gains = [_ratio(rate[engine, "fp16"], rate[engine, "fp32"]) for engine in _ENGINES]
         rows.append(["FP16 / FP32", *gains, _ratio(rate[tensorrt, "fp16"], rate[onnx, "fp32"]) + " (both)"])
-        caption = f"Images/s at batch {best['batch_size']}, {words.load(best)}, where the fastest model is fastest."
+        caption = (
+            f"Images/s at batch {best['batch_size']}, {formatting.load(best)}, where the fastest model is fastest."
+        )
         return ["", *_ENGINES.values(), "TensorRT / ONNX Runtime"], rows, caption
     return None
 

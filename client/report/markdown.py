@@ -8,6 +8,9 @@ from client.report.content import Report, Table
 def markdown(report: Report) -> str:
     """The text, tables in GitHub's syntax."""
     parts = [f"## {_escaped(report.title)}", _escaped(report.verdict)]
+    if report.faults:
+        lines = "\n".join(f"- {_escaped(fault)}" for fault in report.faults)
+        parts.append(f"**Wrong answers: no figure of these models counts.**\n\n{lines}")
     parts += [f"**Incomplete.** {_escaped(reason)}" for reason in report.incomplete]
     if report.warnings:
         lines = "\n".join(f"- {_escaped(warning)}" for warning in report.warnings)

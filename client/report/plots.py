@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cifar10 import CLASS_NAMES
-from client import words
+from client.statistics import formatting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,7 @@ def breakdown(rows: Sequence[dict[str, Any]]) -> str:
         left += share
     several = len({row["model"] for row in rows}) > 1
     names = [f"{row['model'] + ', ' if several else ''}{row['batch_size']} x {_short(row)}" for row in rows]
-    axes.set_yticks(places, [f"{name}\n{words.number(ms)} ms" for name, ms in zip(names, total, strict=True)])
+    axes.set_yticks(places, [f"{name}\n{formatting.number(ms)} ms" for name, ms in zip(names, total, strict=True)])
     axes.set(xlabel="Share of the mean latency (%)", xlim=(0, 100))
     axes.grid(visible=False, axis="y")
     return done(legend_columns=3)

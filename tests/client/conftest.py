@@ -63,10 +63,10 @@ def write_dataset(directory: Path, pixels: np.ndarray, labels: np.ndarray) -> Pa
     return directory
 
 
-def write_reference(path: Path, pixels: np.ndarray, *, wrong: int = 0) -> Path:
+def write_reference(path: Path, pixels: np.ndarray, *, wrong: int = 0, modulus: int = 10) -> Path:
     """Answers of `models.add_classifier` to images of one value each; the first `wrong` of them are falsified."""
     images = np.broadcast_to(pixels[:, None, None, None], (len(pixels), 32, 32, 3)).astype(np.uint8)
-    classes = pixels % 10
+    classes = pixels % modulus
     classes[:wrong] = (classes[:wrong] + 1) % 10
     np.savez(path, images=images, logits=np.eye(10, dtype=np.float32)[classes])
     return path

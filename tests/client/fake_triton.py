@@ -21,10 +21,14 @@ class Behaviour:
         live: what it says of itself.
         ready: the same.
         model_error: why the model cannot be used; empty when it can.
+        only: the name of the single model that it has; empty for one of any name.
+        index_error: why it does not give its index; empty when it does.
+        load_error: why no model can be loaded; empty when one can.
         hang_on: the name of the call that is never answered.
         fail_after: requests answered before all others get UNAVAILABLE.
         logit: the value of every logit.
         answers: images in an answer, when not as many as were sent.
+        version: of the model, as answers name it.
         hanging: set when a call has begun to hang.
         headers: what came with the last inference.
     """
@@ -32,10 +36,14 @@ class Behaviour:
     live: bool = True
     ready: bool = True
     model_error: str = ""
+    only: str = ""
+    index_error: str = ""
+    load_error: str = ""
     hang_on: str = ""
     fail_after: float = float("inf")
     logit: float = 0.0
     answers: int | None = None
+    version: str = "1"
     hanging: threading.Event = field(default_factory=threading.Event)
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -65,7 +73,7 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def ModelMetadata(self, request, context):  # noqa: N802
         self._enter("ModelMetadata")
-        if self._behaviour.model_error:
+        if self._behaviour.model_error or self._behaviour.only not in ("", request.name):
             context.abort(grpc.StatusCode.UNAVAILABLE, f"Request for unknown model: '{request.name}' is not found")
         answer = service_pb2.ModelMetadataResponse(name=request.name, versions=["1"], platform="onnxruntime_onnx")
         answer.inputs.add(name="images", datatype="UINT8", shape=[-1, 32, 32, 3])
@@ -80,11 +88,19 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def RepositoryIndex(self, request, context):  # noqa: N802
         self._enter("RepositoryIndex")
+        if self._behaviour.index_error:
+            context.abort(grpc.StatusCode.UNAVAILABLE, self._behaviour.index_error)
         answer = service_pb2.RepositoryIndexResponse()
         answer.models.add(name="other", version="1", state="READY")
         if self._behaviour.model_error:
             answer.models.add(name="classifier", version="1", state="UNAVAILABLE", reason=self._behaviour.model_error)
         return answer
+
+    def RepositoryModelLoad(self, request, context):  # noqa: N802
+        self._enter("RepositoryModelLoad")
+        if self._behaviour.load_error:
+            context.abort(grpc.StatusCode.UNAVAILABLE, self._behaviour.load_error)
+        return service_pb2.RepositoryModelLoadResponse()
 
     def ModelInfer(self, request, context):  # noqa: N802
         self._enter("ModelInfer")
@@ -93,7 +109,7 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):
         if self._requests > self._behaviour.fail_after:
             context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
         count = self._behaviour.answers or request.inputs[0].shape[0]
-        answer = service_pb2.ModelInferResponse(model_name=request.model_name, model_version="1")
+        answer = service_pb2.ModelInferResponse(model_name=request.model_name, model_version=self._behaviour.version)
         answer.outputs.add(name="logits", datatype="FP32", shape=[count, 10])
         answer.raw_output_contents.append(np.full((count, 10), self._behaviour.logit, np.float32).tobytes())
         return answer

@@ -1,0 +1,1 @@
+"""Checks: whether answers are right, and whether figures can be trusted."""

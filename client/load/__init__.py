@@ -1,0 +1,1 @@
+"""Load on a server: who makes it, in which order, and what it measured."""

@@ -1,0 +1,44 @@
+"""A TCP server that sends bytes, whatever it is asked: what may answer where a Triton was expected."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+
+@contextlib.contextmanager
+def answering(parts: Callable[[], Iterable[bytes]], *, closes: bool = False) -> Iterator[str]:
+    """Send every connection the same parts; yields HOST:PORT.
+
+    Args:
+        parts: what is sent, made anew for each connection.
+        closes: close it then; otherwise nothing more comes, until the block ends.
+    """
+    server = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def answered(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(10)
+            connection.recv(65536)
+            for part in parts():
+                if ended.is_set():
+                    return
+                connection.sendall(part)
+            if not closes:
+                ended.wait()
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=answered, args=(server.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        ended.set()
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
