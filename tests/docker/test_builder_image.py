@@ -86,11 +86,16 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("release", ["", "26.06"])
-def test_make_builds_for_the_release_that_make_serve_starts(release):
-    done = make("--dry-run", "build-repo-docker", **({"TRITON_RELEASE": release} if release else {}))
+def test_make_builds_for_the_release_that_make_serve_starts(release, tmp_path):
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$*" >> "{tmp_path}/asked"\n')
+    docker.chmod(0o755)
+    done = make("build-repo-docker", PATH=f"{tmp_path}:{os.environ['PATH']}", TRITON_RELEASE=release)
+    assert done.returncode == 0, done.stderr
     expected = release or re.search(r"^TRITON_RELEASE=(.*)$", (DOCKER / ".env").read_text(), re.MULTILINE)[1]
-    assert f"--build-arg TRITON_RELEASE={expected} " in done.stdout
-    assert f"resnet18-builder:{expected} --repository model_repository" in done.stdout
+    _, build, run = (tmp_path / "asked").read_text().splitlines()
+    assert f"--build-arg TRITON_RELEASE={expected} --tag resnet18-builder:{expected} " in build
+    assert run.endswith(f"resnet18-builder:{expected} --repository=model_repository")
 
 
 def test_without_docker_it_is_one_clear_line(tmp_path):

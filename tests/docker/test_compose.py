@@ -9,16 +9,25 @@ from pathlib import Path
 import pytest
 import yaml
 
+from builder.triton_config.places import Place
+
 DOCKER = Path(__file__).parents[2] / "docker"
-FILES = {"GPU": ["compose.yaml"], "CPU only": ["compose.yaml", "compose.cpu.yaml"]}
+FILES = {
+    "GPU": ["compose.yaml"],
+    "CPU only": ["compose.yaml", "compose.cpu.yaml"],
+    "embedded": ["compose.yaml", "compose.cpu.yaml", "compose.embedded.yaml"],
+    "production": ["compose.yaml", "compose.production.yaml"],
+    "monitored": ["compose.yaml", "compose.monitoring.yaml"],
+}
 
 
 class ComposeLoader(yaml.SafeLoader):
-    """YAML with compose's tag `!reset`, which takes away what an earlier file has set."""
+    """YAML with compose's tags: `!reset` takes away what an earlier file has set, `!override` replaces it."""
 
 
 RESET = object()
 ComposeLoader.add_constructor("!reset", lambda *_: RESET)
+ComposeLoader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))
 
 
 def load(name: str) -> dict:
@@ -27,10 +36,15 @@ def load(name: str) -> dict:
 
 def merged(names: list[str]) -> dict:
     """The files as compose merges them, as far as these need it: the later one's keys win."""
-    service = {}
+    content: dict = {}
+    services: dict = {}
     for name in names:
-        service |= load(name)["services"]["triton"]
-    return {"services": {"triton": {key: value for key, value in service.items() if value is not RESET}}}
+        loaded = load(name)
+        content |= loaded
+        for service, keys in loaded["services"].items():
+            services[service] = services.get(service, {}) | (keys or {})
+    kept = {name: {key: value for key, value in keys.items() if value is not RESET} for name, keys in services.items()}
+    return content | {"services": kept}
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +60,16 @@ def test_one_variable_names_the_release(service):
 
 def test_the_repository_is_mounted_read_only_where_triton_looks(service):
     (volume,) = service["volumes"]
-    source, target, mode = volume.split(":")
+    variable, target, mode = volume.rsplit(":", 2)
+    source = variable.removeprefix("${MODEL_REPOSITORY:-").removesuffix("}")
     assert (DOCKER / source).resolve() == DOCKER.parent / "model_repository"
     assert mode == "ro"
     assert f"--model-repository={target}" in service["command"]
 
 
 def test_only_this_machine_can_reach_it(service):
-    assert [port.rpartition(":")[0] for port in service["ports"]] == [
-        f"127.0.0.1:{port}" for port in (8000, 8001, 8002)
-    ]
+    names = {"HTTP": 8000, "GRPC": 8001, "METRICS": 8002}
+    assert service["ports"] == [f"127.0.0.1:${{{name}_PORT:-{port}}}:{port}" for name, port in names.items()]
 
 
 def test_it_runs_without_privileges_on_a_read_only_system(service):
@@ -100,16 +114,32 @@ def test_docker_reads_the_files(names):
     done = subprocess.run(["docker", "compose", *files, "config"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     service = yaml.safe_load(done.stdout)["services"]["triton"]
-    assert ("deploy" in service) == (names == ["compose.yaml"])
+    assert ("deploy" in service) == ("compose.cpu.yaml" not in names)
 
 
 def _docker() -> bool:
     return any(Path(directory, "docker").exists() for directory in os.get_exec_path())
 
 
-def test_without_a_gpu_only_the_onnx_model_is_loaded_and_no_gpu_asked_for(service):
+def test_without_a_gpu_the_onnx_models_are_loaded_and_no_gpu_asked_for(service):
     cpu = merged(FILES["CPU only"])["services"]["triton"]
     assert "deploy" not in cpu
-    assert cpu["command"] == [*service["command"], "--model-control-mode=explicit", "--load-model=resnet18_onnx"]
-    unchanged = set(service) - {"command", "deploy"}
+    assert "ulimits" not in cpu
+    common = [option for option in service["command"] if not option.startswith("--model-config-name=")]
+    assert cpu["command"] == [
+        *common,
+        "--model-config-name=cpu",
+        "--exit-on-error=false",  # a repository without a calibrated checkpoint lacks INT8
+        "--strict-readiness=false",
+        "--model-control-mode=explicit",
+        "--load-model=resnet18_onnx",
+        "--load-model=resnet18_onnx_int8",
+    ]
+    unchanged = set(service) - {"command", "deploy", "ulimits"}
     assert {key: cpu[key] for key in unchanged} == {key: service[key] for key in unchanged}
+
+
+@pytest.mark.parametrize(("names", "place"), [(FILES["GPU"], Place.GPU_CONTAINER), (FILES["CPU only"], Place.CPU)])
+def test_the_configuration_read_is_the_one_for_the_place(names, place):
+    command = merged(names)["services"]["triton"]["command"]
+    assert [option for option in command if "config-name" in option] == [f"--model-config-name={place.value}"]
