@@ -32,12 +32,13 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.served import Measured, by_perf_analyzer, embedded_server  # noqa: E402  run from its folder
-from builder.repository import published_versions  # noqa: E402
-from client import perf_analyzer, statistics  # noqa: E402
+from builder.publishing.versions import published_versions  # noqa: E402
 from client.connection import Connection  # noqa: E402
 from client.images import unlabelled  # noqa: E402
-from client.load import Load  # noqa: E402
+from client.load import perf_analyzer  # noqa: E402
+from client.load.generator import Load  # noqa: E402
 from client.results import environment  # noqa: E402
+from client.statistics import estimates  # noqa: E402
 
 TINY = "tiny"
 REQUESTS = 25  # in a window, or more: perf_analyzer leaves out those that only begin or end in it
@@ -66,7 +67,7 @@ def add_tiny(repository: Path, like: Path) -> None:
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), directory / "model.onnx"
     )
-    config = (like / "config.pbtxt").read_text().replace(f'name: "{like.name}"', f'name: "{TINY}"')
+    config = (like / "configs/cpu.pbtxt").read_text().replace(f'name: "{like.name}"', f'name: "{TINY}"')
     (repository / TINY / "config.pbtxt").write_text(config)
     shutil.copy(like / "labels.txt", repository / TINY)
 
@@ -109,8 +110,8 @@ def measure(
                 row[side] = by_perf_analyzer(binary, client, name, load)
         rows.append(row)
     rates = {side: [row[side] for row in rows] for side in ("served", "in_process")}
-    ratio = statistics.ratio_over_rounds(rates["served"], rates["in_process"])
-    means = {side: statistics.mean_over_rounds(values).value for side, values in rates.items()}
+    ratio = estimates.ratio_over_rounds(rates["served"], rates["in_process"])
+    means = {side: estimates.mean_over_rounds(values).value for side, values in rates.items()}
     print(
         f"{name:14} batch {load.batch_size:3}, {load.concurrency} in flight: served {means['served']:9.1f}, "
         f"in process {means['in_process']:9.1f} images/s; ratio {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]",

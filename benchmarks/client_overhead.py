@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.served import Measured, by_perf_analyzer, embedded_server, machine  # noqa: E402  run from its folder
-from client import perf_analyzer, statistics  # noqa: E402
-from client.load import Load  # noqa: E402
+from client.load import perf_analyzer  # noqa: E402
+from client.load.generator import Load  # noqa: E402
+from client.statistics import estimates  # noqa: E402
 from tests.support import models  # noqa: E402
 
 
@@ -45,9 +46,9 @@ def main() -> None:
                     else:
                         rates[side].append(by_perf_analyzer(binary, client, "cheap", load))
                 print(f"round {number + 1}: " + ", ".join(f"{side} {rate[-1]:,.0f}" for side, rate in rates.items()))
-    ratio = statistics.ratio_over_rounds(rates["client"], rates["perf_analyzer"])
+    ratio = estimates.ratio_over_rounds(rates["client"], rates["perf_analyzer"])
     print(f"{machine()}; batch {load.batch_size}, {load.concurrency} in flight, {arguments.rounds} rounds, images/s")
-    means = {side: statistics.mean_over_rounds(rate).value for side, rate in rates.items()}
+    means = {side: estimates.mean_over_rounds(rate).value for side, rate in rates.items()}
     print(f"client {means['client']:,.0f}, perf_analyzer {means['perf_analyzer']:,.0f}: "
           f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]")  # fmt: skip
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "server/backends/onnxruntime")]
+sys.path[:0] = [str(ROOT), *(str(ROOT / "server/backends" / folder) for folder in ("onnxruntime", "shared"))]
 
 import onnxruntime  # noqa: E402
 from binding import BoundExecutor  # noqa: E402  the backend's modules lie in a directory, not in a package
@@ -30,7 +30,7 @@ from gpu_memory import CudaMemory  # noqa: E402
 from providers import CUDA  # noqa: E402
 from session import open_session  # noqa: E402
 
-from builder.repository import published_versions  # noqa: E402  the project is run from its folder, not installed
+from builder.publishing.versions import published_versions  # noqa: E402  the project is run from its folder, not installed
 from client.results import environment  # noqa: E402
 
 

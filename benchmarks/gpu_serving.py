@@ -24,12 +24,13 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 1.0
+_PLACES = {"GPU": "configs/gpu_embedded.pbtxt", "CPU": "configs/cpu.pbtxt"}  # the configuration that is measured
 GRAPHS = itertools.count(1001)  # numbers of CUDA graphs, beyond those of the backend's executor
 
 
 def child() -> None:
     """Run in the server's environment: a session as the backend makes it, and the throughput that is asked for."""
-    sys.path.insert(0, str(ROOT / "server/backends/onnxruntime"))
+    sys.path[:0] = [str(ROOT / "server/backends" / folder) for folder in ("onnxruntime", "shared")]
     import onnxruntime
     from execution import make_executor
     from session import make_session
@@ -87,10 +88,10 @@ class InProcess:
     def __init__(self, directory: Path, images: Path, kind: str) -> None:
         from google.protobuf.json_format import MessageToDict
 
-        from builder import triton_config
-        from builder.repository import published_versions
+        from builder.publishing.versions import published_versions
+        from builder.triton_config import config_pbtxt
 
-        config = triton_config.parse((directory / "config.pbtxt").read_text())
+        config = config_pbtxt.parse((directory / _PLACES[kind]).read_text())
         job = {"config": MessageToDict(config, preserving_proto_field_name=True), "kind": kind, "images": str(images),
                "directory": str(directory), "version": str(published_versions(directory)[-1])}  # fmt: skip
         command = [str(ROOT / ".venv-server/bin/python"), __file__, "--child"]
@@ -120,9 +121,9 @@ class InProcess:
 def measure(url: str, repository: Path, model: str, images: np.ndarray, arguments) -> list[dict[str, object]]:
     """All loads of one model: (transport, batch size, requests in flight) beside in process at the same batch size."""
     from benchmarks.served import Measured
-    from client import statistics
     from client.connection import Transport
-    from client.load import Load
+    from client.load.generator import Load
+    from client.statistics import estimates
 
     rows = []
     places = ("host", "device") if arguments.kind == "GPU" else ("host",)
@@ -146,7 +147,7 @@ def measure(url: str, repository: Path, model: str, images: np.ndarray, argument
                             row = {"model": model, "transport": transport, "batch_size": load.batch_size}
                             row |= {"in_flight": load.concurrency, "images_per_second": rates, **process.about}
                             for place in places:
-                                ratio = statistics.ratio_over_rounds(rates["served"], rates[place])
+                                ratio = estimates.ratio_over_rounds(rates["served"], rates[place])
                                 row[f"ratio_to_{place}"] = dataclasses.asdict(ratio)
                             rows.append(row)
                             _show(row, places)
@@ -193,11 +194,10 @@ def main() -> None:
             repository = Path(directory)
             for model in arguments.models.split(","):
                 shutil.copytree(arguments.repository / model, repository / model)
-                config = repository / model / "config.pbtxt"
-                kind = f"count: {count}\n  kind: KIND_{arguments.kind}"
-                config.write_text(config.read_text().replace("count: 1", kind) + arguments.extra)
+                config = repository / model / _PLACES[arguments.kind]
+                config.write_text(config.read_text().replace("count: 1", f"count: {count}") + arguments.extra)
             print(f"instances of each model: {count}", flush=True)
-            with embedded_server(repository) as url:
+            with embedded_server(repository, f"--model-config-name={Path(_PLACES[arguments.kind]).stem}") as url:
                 for model in arguments.models.split(","):
                     rows = measure(url, repository, model, images, arguments)
                     results += [{"instances": count, **row} for row in rows]

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.served import Measured, embedded_server, machine  # noqa: E402  run from its folder, not installed
-from client import latency  # noqa: E402
-from client.load import Load  # noqa: E402
+from client.load import summary  # noqa: E402
+from client.load.generator import Load  # noqa: E402
 from tests.support import models  # noqa: E402
 
 CLOSED = Load(1, 3, concurrency=1)
@@ -38,13 +38,13 @@ def main() -> None:
         models.add_sleeper(repository, "bounded", seconds=0.02, config=bounded)
         with embedded_server(repository) as url, Measured(url, np.zeros((64, 32, 32, 3), np.uint8)) as client:
             for name in ("plain", "slow", "queued"):
-                row = latency.row([client.window(name, CLOSED)])
+                row = summary.row([client.window(name, CLOSED)])
                 server = row["server"]
                 print(f"{name:8} one request in flight: p50 {row['latency_ms']['p50']:6.2f} ms; "
                       f"queue {server['queue_ms']:6.2f}, compute infer {server['compute_infer_ms']:6.2f}, "
                       f"outside {row['outside_server_ms']:5.2f} ms")  # fmt: skip
             for name in ("slow", "bounded"):
-                row = latency.row([client.window(name, OPEN)])
+                row = summary.row([client.window(name, OPEN)])
                 quarters = ", ".join(f"{value:,.0f}" for value in row["p50_ms_by_quarter"])
                 print(f"{name:8} {OPEN.rate:g} requests/s, twice what it can answer: p50 by quarter of "
                       f"{OPEN.seconds:g} s {quarters} ms; {row['requests']} answered, "

@@ -21,12 +21,13 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.served import Measured, embedded_server  # noqa: E402  the project is run from its folder, not installed
-from builder.signature import BATCH_PLAN  # noqa: E402
-from builder.triton_config import model_config, to_text  # noqa: E402
+from builder.signature import BATCH_SIZES  # noqa: E402
+from builder.triton_config.config_pbtxt import Scheduling, model_config, to_text  # noqa: E402
+from builder.triton_config.places import Place  # noqa: E402
 from builder.variants import VARIANTS  # noqa: E402
 from client.images import unlabelled  # noqa: E402
-from client.latency import images_per_second, latencies_ms  # noqa: E402
-from client.load import Load  # noqa: E402
+from client.load.generator import Load  # noqa: E402
+from client.load.summary import images_per_second, latencies_ms  # noqa: E402
 from client.results import environment  # noqa: E402
 
 BOUNDS = {"unbounded": 0, "bounded": 1024}
@@ -45,10 +46,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         for name, bound in BOUNDS.items():
             shutil.copytree(source, Path(directory) / name)
-            config = model_config(VARIANTS[arguments.model], BATCH_PLAN, max_queue_size=bound)
+            scheduling = Scheduling(max_queue_size=bound)
+            config = model_config(VARIANTS[arguments.model], BATCH_SIZES, scheduling=scheduling, place=Place.CPU)
             config.name = name
-            (Path(directory) / name / "config.pbtxt").write_text(to_text(config))
-        with embedded_server(Path(directory)) as url, Measured(url, images) as client:
+            (Path(directory) / name / Place.CPU.file).write_text(to_text(config))
+        with (
+            embedded_server(Path(directory), f"--model-config-name={Place.CPU.value}") as url,
+            Measured(url, images) as client,
+        ):
             latencies = {(name, load): [] for load in (1, 2, 4) for name in BOUNDS}
             for _ in range(arguments.rounds):
                 for name, concurrency in latencies:

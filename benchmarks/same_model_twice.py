@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.served import Measured, embedded_server, machine  # noqa: E402  run from its folder, not installed
-from client import latency  # noqa: E402
 from client.images import unlabelled  # noqa: E402
-from client.load import Load  # noqa: E402
-from client.sweep import sweep  # noqa: E402
+from client.load import summary  # noqa: E402
+from client.load.generator import Load  # noqa: E402
+from client.load.sweep import sweep  # noqa: E402
 
 NAMES = ["one", "other"]
 
@@ -44,14 +44,14 @@ def main() -> None:
         for name in NAMES:
             copy = Path(directory) / name
             shutil.copytree(arguments.repository / arguments.model, copy)
-            config = (copy / "config.pbtxt").read_text()
-            (copy / "config.pbtxt").write_text(config.replace(f'name: "{arguments.model}"', f'name: "{name}"'))
+            for path in copy.rglob("*.pbtxt"):  # each place's: Triton wants the directory's name in all of them
+                path.write_text(path.read_text().replace(f'name: "{arguments.model}"', f'name: "{name}"'))
         with embedded_server(Path(directory)) as url, Measured(url, images) as client:
             models = [client.control.model(name) for name in NAMES]
             for run in range(arguments.runs):
                 windows = list(sweep(client.control, client.loader, models, [load], arguments.rounds))
-                rows = [latency.row([window for window in windows if window.model is model]) for model in models]
-                (ratio,) = latency.ratios(rows, NAMES)
+                rows = [summary.row([window for window in windows if window.model is model]) for model in models]
+                (ratio,) = summary.ratios(rows, NAMES)
                 for figure in hits:
                     hits[figure] += ratio[figure]["low"] <= 1 <= ratio[figure]["high"]
                 found = ratio["throughput"]

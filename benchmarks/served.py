@@ -16,12 +16,12 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from client import latency, perf_analyzer  # noqa: E402  the project is run from its folder, not installed
 from client.connection import Control, Endpoint, Transport  # noqa: E402
-from client.load import Load  # noqa: E402
-from client.loaders import LocalLoader  # noqa: E402
+from client.load import perf_analyzer, summary  # noqa: E402
+from client.load.generator import Load  # noqa: E402
+from client.load.sweep import Window, sweep  # noqa: E402
+from client.load.workers import LocalLoader  # noqa: E402
 from client.results import environment  # noqa: E402
-from client.sweep import Window, sweep  # noqa: E402
 
 
 @contextmanager
@@ -72,7 +72,7 @@ class Measured:
 
     def images_per_second(self, name: str, load: Load) -> float:
         """Throughput of one window."""
-        return latency.images_per_second(self.window(name, load).record, load)
+        return summary.images_per_second(self.window(name, load).record, load)
 
 
 def by_perf_analyzer(binary: perf_analyzer.Binary, client: Measured, name: str, load: Load) -> float:

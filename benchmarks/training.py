@@ -25,11 +25,12 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from builder.recipes import recipe_named  # noqa: E402  the project is run from its folder, not installed
-from builder.resnet import Classifier, resnet18  # noqa: E402
-from builder.run import choose_device  # noqa: E402
-from builder.torchvision_models import torchvision_models  # noqa: E402
-from builder.training import Images, Trainer  # noqa: E402
+from builder.network.resnet import Classifier, resnet18  # noqa: E402
+from builder.network.torchvision_models import torchvision_models  # noqa: E402
+from builder.training.distillation import Teacher  # noqa: E402
+from builder.training.loop import Images, Trainer  # noqa: E402
+from builder.training.recipes import recipe_named  # noqa: E402  the project is run from its folder, not installed
+from builder.training.run import choose_device  # noqa: E402
 from cifar10 import CHANNEL_MEAN, CHANNEL_STD, Split, load  # noqa: E402
 
 
@@ -78,13 +79,25 @@ def plain_epoch(dataset, recipe, device, workers: int) -> float:
 
 
 def flops_per_image(recipe) -> float:
-    """Floating-point operations of one image's forward and backward pass, as PyTorch counts them."""
+    """Floating-point operations an image costs, as PyTorch counts them: forward, backward, the teacher's forward."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    net = Classifier(resnet18(recipe.stem))
+    net = Classifier(resnet18(recipe.stem, width=recipe.width))
+    images = torch.randn(2, 3, 32, 32)
     with FlopCounterMode(display=False) as counter:
-        net.logits(torch.randn(2, 3, 32, 32)).sum().backward()
+        net.logits(images).sum().backward()
+        if recipe.distillation:
+            with torch.no_grad():
+                net.logits(images)
     return counter.get_total_flops() / 2
+
+
+def untrained_teacher(recipe, device, compiled: bool) -> Teacher | None:
+    """A teacher that costs what a trained one does, where the recipe has one."""
+    if not recipe.distillation:
+        return None
+    net = Classifier(resnet18(recipe.stem)).eval().requires_grad_(False)
+    return Teacher(net, "", recipe.temperature, compiled).on(device)
 
 
 def matrix_rate(device) -> float:
@@ -125,7 +138,9 @@ def main() -> None:
         train, test = train.head(arguments.limit), test.head(arguments.limit)
     torch.manual_seed(0)
     on_device = [Images.on(device, split) for split in (train, test)]
-    trainer = Trainer(recipe, Classifier(resnet18(recipe.stem)).to(device), *on_device, 0, arguments.compile)
+    teacher = untrained_teacher(recipe, device, arguments.compile)
+    classifier = Classifier(resnet18(recipe.stem, width=recipe.width)).to(device)
+    trainer = Trainer(recipe, classifier, *on_device, 0, arguments.compile, teacher)
     seconds = [trainer.epoch(lambda *_: None).seconds for _ in range(arguments.epochs)][2:]
     ours = float(np.median(seconds))
     plain = plain_epoch(train, dataclasses.replace(recipe), device, arguments.workers)
