@@ -1,9 +1,11 @@
-"""The README's commands are those that exist, and the first of them does what it says."""
+"""The commands of README and docs are those that exist, their links lead somewhere, and the demo does what it says."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -12,15 +14,15 @@ import pytest
 from tests.support.triton import require_server
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-COMMANDS = sorted(
-    {
-        line.split("#")[0].strip()
-        for block in BLOCKS
-        for line in block.splitlines()
-        if re.match(r"(\w+=\S+ )*make\b", line)
-    }
-)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+WRITTEN = [
+    line.split("  #")[0].strip()
+    for page in PAGES
+    for written in re.findall(r"^```\w*\n(.*?)^```|`([^`\n]+)`", page.read_text(), re.MULTILINE | re.DOTALL)
+    for line in "\n".join(written).replace("\\\n", " ").splitlines()
+]
+COMMANDS = sorted({line for line in WRITTEN if re.match(r"(\w+=\S+ )*make [a-z]", line)})
+MODULES = sorted({line for line in WRITTEN if re.match(r"\S*python3? -m (builder|client|server|cifar10) ", line)})
 TARGETS = set(re.findall(r"^([a-z-]+):.*?##", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -45,6 +47,36 @@ def test_every_make_command_in_the_readme_exists(command):
     assert set(targets) <= TARGETS
     done = make("--dry-run", *words)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", MODULES)
+def test_every_command_of_a_module_is_one_that_it_takes(command):
+    _, _, module, *arguments = shlex.split(command)
+    if "--" in arguments:
+        arguments = arguments[: arguments.index("--")]
+    parser = importlib.import_module(f"{module}.__main__").parser()
+    parser.parse_args(arguments)  # leaves with an error where an option or a command does not exist
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_of_the_project(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"\w+://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_reached_from_the_readme():
+    assert all(f"docs/{page.name}" in PAGES[0].read_text() for page in PAGES if page.parent.name == "docs")
+
+
+def test_the_first_page_is_one_that_is_read():
+    assert len(PAGES[0].read_text().splitlines()) <= 150
 
 
 def test_help_is_the_default_and_lists_every_target():
@@ -77,11 +109,28 @@ def test_demo_without_dataset_and_network_agrees_with_pytorch_and_says_what_it_u
     assert "SYNTHETIC IMAGES" in said[-1]
     assert "100.00 %" in re.search(r"same class as PyTorch.*", done.stdout)[0]
     assert "accuracy" not in done.stdout.lower()
-    assert {path.name for path in (tmp_path / "results").iterdir()} == {
-        "accuracy-resnet18_onnx.json",
-        "latency-resnet18_onnx.json",
-        "report",
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"report"}
+    assert {path.name for path in (tmp_path / "results/report").iterdir()} == {
+        *("check.json", "accuracy.json", "latency.json"),
+        *("report.html", "report.md", "report.csv"),
     }
+    assert "answers belong to their images" in done.stdout
     assert "No accuracy was measured" in (tmp_path / "results/report/report.html").read_text()
     after = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert after.stdout == before.stdout
+
+
+@pytest.mark.parametrize("target", ["serve", "build-repo-docker"])
+def test_what_runs_in_nvidia_s_container_never_names_what_it_cannot_load(target):
+    done = make("--dry-run", target)
+    assert done.returncode == 0, done.stderr
+    assert "_rtx" not in done.stdout
+
+
+def test_the_gpu_demo_serves_both_repositories_and_compares_every_model_it_builds():
+    done = make("--dry-run", "--always-make", "demo-gpu")
+    assert done.returncode == 0, done.stderr
+    models = [model for built in re.findall(r"--models=(\S+)", done.stdout) for model in built.split(",")]
+    assert '--repository="$REPOSITORY" --repository="${REPOSITORY%/}_rtx"' in done.stdout
+    assert re.findall(r"--model=(\S+)", done.stdout) == models
+    assert {"resnet18_onnx", "resnet18_onnx_tf32", "resnet18_onnx_fp16", "resnet18_tensorrt_rtx"} == set(models)
