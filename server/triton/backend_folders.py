@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 
 BACKENDS = {
-    "onnxruntime": ("onnxruntime", ("onnxruntime", "shared")),
-    "tensorrt": ("tensorrt", ("tensorrt", "shared")),
-    "tensorrt_rtx": ("tensorrt_rtx", ("tensorrt", "shared")),
+    "onnxruntime": (("onnxruntime",), ("onnxruntime", "shared")),
+    "tensorrt": (("tensorrt", "tensorrt_bindings"), ("tensorrt", "shared")),
+    "tensorrt_rtx": (("tensorrt_rtx", "tensorrt_rtx_bindings"), ("tensorrt", "shared")),
 }
-"""Backend -> the library that it runs, and its folders in server/backends, which Triton reads as one."""
+"""Backend -> the modules, of which the first that is there is its library (plan_library.py imports it; PyPI has the second
+only of TensorRT for RTX), and its folders in server/backends, which Triton reads as one."""
 
 INSTALL = {
     "tensorrt": "pip install tensorrt-cu13 in the server's environment, or use NVIDIA's container: make serve",
@@ -20,5 +21,7 @@ INSTALL = {
 
 def present() -> dict[str, tuple[str, ...]]:
     """The backends whose library is installed beside the launcher -> their folders."""
-    found = {name: folders for name, (library, folders) in BACKENDS.items() if importlib.util.find_spec(library)}
+    found = {
+        name: folders for name, (modules, folders) in BACKENDS.items() if any(map(importlib.util.find_spec, modules))
+    }
     return {"onnxruntime": BACKENDS["onnxruntime"][1], **found}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from server.triton.backend_folders import BACKENDS
 from tests.support.models import save
 from tests.support.triton import SERVER_PYTHON, require_server
 
@@ -19,7 +20,7 @@ WEIGHTS = np.random.default_rng(0).normal(size=(3, 10)).astype(np.float32)
 _BUILD = """
 import json, sys
 job = json.loads(sys.argv[1])
-trt = __import__(job["library"])
+trt = __import__(job["module"])
 logger = trt.Logger(trt.Logger.ERROR)
 for path, (onnx, profiles) in job["plans"].items():
     builder = trt.Builder(logger)
@@ -56,20 +57,23 @@ def tiny_onnx(path: Path, batch: str | int = "batch") -> Path:
     )
 
 
-def require_library(name: str) -> None:
-    """Skip, with the reason, where the embedded server has no such library."""
+def require_library(backend: str) -> str:
+    """The module by which the embedded server has a backend's library; skips, with the reason, where it has none."""
     require_server()
-    if subprocess.run([SERVER_PYTHON, "-c", f"import {name}"], capture_output=True, check=False).returncode:
-        pytest.skip(f"{name} is not installed in the embedded server's environment")
+    modules, _ = BACKENDS[backend]
+    for module in modules:
+        if not subprocess.run([SERVER_PYTHON, "-c", f"import {module}"], capture_output=True, check=False).returncode:
+            return module
+    pytest.skip(f"none of {', '.join(modules)} is installed in the embedded server's environment")
 
 
-def build_plans(directory: Path, engines: Mapping[str, Sequence[Sequence[int]]], library: str) -> dict[str, Path]:
+def build_plans(directory: Path, engines: Mapping[str, Sequence[Sequence[int]]], backend: str) -> dict[str, Path]:
     """Build plans with profiles of (smallest, tuned for, largest) batch; name -> file."""
     paths, plans = {}, {}
     for name, profiles in engines.items():
         fixed = profiles[0][0] if len({size for sizes in profiles for size in sizes}) == 1 else "batch"
         paths[name] = directory / f"{name}.plan"
         plans[str(paths[name])] = str(tiny_onnx(directory / f"{name}.onnx", fixed)), profiles
-    job = json.dumps({"library": library, "plans": plans})
+    job = json.dumps({"module": require_library(backend), "plans": plans})
     subprocess.run([SERVER_PYTHON, "-c", _BUILD, job], check=True, timeout=120)
     return paths

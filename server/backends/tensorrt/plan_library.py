@@ -13,7 +13,11 @@ from files import name_of
 MODEL_FILE = "model.plan"
 
 RTX = "tensorrt_rtx"
-"""The backend's name, and the module's, of TensorRT for RTX; every other name means NVIDIA's TensorRT."""
+"""The backend's name of TensorRT for RTX; every other name means NVIDIA's TensorRT."""
+
+_MODULES = {"tensorrt": ("tensorrt", "tensorrt_bindings"), RTX: ("tensorrt_rtx", "tensorrt_rtx_bindings")}
+"""The Python modules of each, of which the first that is installed counts: the wheel of the bindings is enough, and of
+TensorRT for RTX PyPI has no other."""
 
 _NAMES = {"tensorrt": "TensorRT", RTX: "TensorRT for RTX"}
 _MAGIC = {"tensorrt": b"ftrt", RTX: b"vtrt"}
@@ -36,11 +40,7 @@ class Library:
     """
 
     def __init__(self, backend: str) -> None:
-        module = RTX if backend == RTX else "tensorrt"
-        try:
-            self.trt: Any = importlib.import_module(module)
-        except ImportError as error:
-            raise ValueError(f"{_NAMES[module]} is not installed in the server's environment: {error}") from None
+        self.trt: Any = _imported(RTX if backend == RTX else "tensorrt")
         self._kind = RTX if hasattr(self.trt, "DynamicShapesKernelSpecializationStrategy") else "tensorrt"
         self.logger = _make_logger(self.trt)
         self.runtime: Any = None
@@ -84,6 +84,17 @@ class Library:
                 f"{name_of(path)} was built by {_NAMES[other]}, but {self.version} serves it; expected a plan of "
                 f"{_NAMES[self._kind]}: build it with that, or configure the other backend"
             )
+
+
+def _imported(kind: str) -> Any:
+    reasons = []
+    for module in _MODULES[kind]:
+        try:
+            return importlib.import_module(module)
+        except (ImportError, OSError) as error:  # OSError: the wheel is there, its library is not
+            reasons.append(str(error))
+    telling = [reason for reason in reasons if not reason.startswith("No module named")] or reasons
+    raise ValueError(f"{_NAMES[kind]} cannot be imported in the server's environment: {telling[0]}")
 
 
 def describe(trt: Any, engine: Any) -> EngineFacts:

@@ -28,6 +28,8 @@ def installed(monkeypatch):
     [
         (("onnxruntime",), {"onnxruntime"}),
         (("onnxruntime", "tensorrt_rtx"), {"onnxruntime", "tensorrt_rtx"}),
+        (("onnxruntime", "tensorrt_rtx_bindings"), {"onnxruntime", "tensorrt_rtx"}),  # as PyPI's wheels are
+        (("onnxruntime", "tensorrt_bindings"), {"onnxruntime", "tensorrt"}),  # as in NVIDIA's container
         (("onnxruntime", "tensorrt"), {"onnxruntime", "tensorrt"}),
         (("tensorrt", "tensorrt_rtx"), {"onnxruntime", "tensorrt", "tensorrt_rtx"}),
     ],

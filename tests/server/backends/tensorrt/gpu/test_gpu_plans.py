@@ -19,7 +19,7 @@ from builder.variants import VARIANTS
 from cifar10 import synthetic_images
 from tests.server.backends.onnxruntime.gpu.test_gpu_backend import require_gpu
 from tests.support.models import add_doubler
-from tests.support.plans import answers, build_plans, require_library
+from tests.support.plans import answers, build_plans
 from tests.support.references import write_reference
 from tests.support.triton import run_server, start_server
 
@@ -32,7 +32,6 @@ ON_DEVICE = 'parameters { key: "FORCE_CPU_ONLY_INPUT_TENSORS" value { string_val
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory) -> Path:
     require_gpu()
-    require_library("tensorrt_rtx")
     return build_plans(tmp_path_factory.mktemp("plans"), {"base": [(1, 64, 256)]}, "tensorrt_rtx")["base"]
 
 

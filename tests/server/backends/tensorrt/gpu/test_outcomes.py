@@ -21,7 +21,7 @@ from cifar10 import synthetic_images
 from tests.server.backends.onnxruntime.gpu.test_gpu_backend import require_gpu
 from tests.server.backends.tensorrt.configurations import ENGINES, ROWS, Row
 from tests.support.models import add_doubler
-from tests.support.plans import answers, build_plans, require_library
+from tests.support.plans import answers, build_plans
 from tests.support.triton import start_server
 
 pytestmark = [pytest.mark.gpu, pytest.mark.triton, pytest.mark.slow]
@@ -36,7 +36,6 @@ OTHER_VERSION = os.environ.get("PLAN_OF_ANOTHER_VERSION")
 @pytest.fixture(scope="module")
 def plans(tmp_path_factory) -> dict[str, Path]:
     require_gpu()
-    require_library("tensorrt")
     directory = tmp_path_factory.mktemp("plans")
     found = build_plans(directory, ENGINES, "tensorrt")
     content = found["base"].read_bytes()
