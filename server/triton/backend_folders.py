@@ -9,8 +9,8 @@ BACKENDS = {
     "tensorrt": (("tensorrt", "tensorrt_bindings"), ("tensorrt", "shared")),
     "tensorrt_rtx": (("tensorrt_rtx", "tensorrt_rtx_bindings"), ("tensorrt", "shared")),
 }
-"""Backend -> the modules, of which the first that is there is its library (plan_library.py imports it; PyPI has the second
-only of TensorRT for RTX), and its folders in server/backends, which Triton reads as one."""
+"""Backend -> the modules, of which the first that is there is its library (plan_library.py imports it; of TensorRT for
+RTX, PyPI has the second only), and its folders in server/backends, which Triton reads as one."""
 
 INSTALL = {
     "tensorrt": "pip install tensorrt-cu13 in the server's environment, or use NVIDIA's container: make serve",
