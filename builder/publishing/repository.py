@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.text_format import ParseError
-
 from builder.errors import BuilderError
 from builder.publishing import rollback
 from builder.publishing.exchange import clear, link_tree, put_in_place
@@ -34,8 +32,8 @@ from builder.publishing.versions import (
     versions_json,
 )
 from builder.triton_config import version_policy
-from builder.triton_config.config_pbtxt import parse
 from console.files import sha256_file, write_atomically
+from console.triton_configuration import ConfigurationError, parse
 
 logger = logging.getLogger(__name__)
 
@@ -233,6 +231,6 @@ def _served_with(version: int, kept: list[int], config: str) -> list[int]:
     """What is served where a version is not the newest: itself, and before it as many as its configuration serves."""
     try:
         count = version_policy.count_of(parse(config))
-    except ParseError:  # said by whoever binds it to its version
+    except ConfigurationError:  # said by whoever binds it to its version
         count = 1
     return sorted([*(number for number in kept if number < version), version])[-count:]

@@ -155,15 +155,6 @@ def to_text(config: pb.ModelConfig, place: Place = Place.PLAIN) -> str:
     return _HEADER + _READ_BY[place] + text_format.MessageToString(config)
 
 
-def parse(text: str) -> pb.ModelConfig:
-    """Read a config.pbtxt.
-
-    Raises:
-        google.protobuf.text_format.ParseError: it has an unknown field or is not a text-format message.
-    """
-    return text_format.Parse(text, pb.ModelConfig())
-
-
 def _newest(count: int) -> pb.ModelVersionPolicy:
     return pb.ModelVersionPolicy(latest=pb.ModelVersionPolicy.Latest(num_versions=count))
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from console.triton_configuration import ConfigurationError, read
 from console.triton_faults import faults_of
 from server.errors import ServerError
-from server.selection.configuration import ENSEMBLE, MarkedError, backend_of, is_model, read
+from server.selection.configuration import ENSEMBLE, backend_of, is_model
 from server.selection.places import config_file, config_files, has_gpu
 from server.selection.repositories import find_models
 from server.triton import backend_folders
@@ -133,10 +134,8 @@ def _faults(models: Mapping[str, Path]) -> dict[str, list[str]]:
         for path in config_files(directory):
             try:
                 configs[str(path.relative_to(directory))] = read(path)
-            except MarkedError as error:
+            except ConfigurationError as error:
                 unreadable.append(f"{error}; {error.hint}")
-            except ValueError as error:
-                unreadable.append(str(error))
         if faults := [*faults_of(configs), *unreadable]:
             found[name] = faults
     return found
@@ -174,10 +173,8 @@ class _Examined:
             return Reason("it has no config.pbtxt, and no version with a model", "")
         try:
             config = read(path)
-        except MarkedError as error:
+        except ConfigurationError as error:
             return Reason(str(error), error.hint)
-        except ValueError as error:
-            return Reason(str(error), _REWRITE)
         backend = backend_of(config, directory)
         if backend == ENSEMBLE:
             return self._why_not_ensemble(config)

@@ -24,7 +24,7 @@ from builder.errors import BuilderError, ChangedError
 from builder.publishing import rollback
 from builder.publishing.repository import Model, Repository
 from builder.publishing.versions import misread, published_versions, served_versions
-from builder.triton_config.config_pbtxt import parse
+from console.triton_configuration import parse
 from tests.support import models
 
 ROOT = Path(__file__).parents[3]

@@ -101,6 +101,8 @@ SERVED = {
     "chinese_in_a_string": ('parameters { key: "作者" value { string_value: "王" } }' + IO, "model.onnx"),
     "umlauts_in_a_tensor": (IO.replace('"x"', '"größe"'), "model.onnx"),
     "latin_1_in_a_comment": (b"# gr\xf6\xdfe\n" + IO.encode(), "model.onnx"),
+    "latin_1_in_a_string": (b'parameters { key: "gr\xf6\xdfe" }' + IO.encode(), "model.onnx"),
+    "numbers_as_c_writes_them": ("optimization { cuda { graphs: 0x1 } } max_batch_size: 010" + IO, "model.onnx"),
     "carriage_returns": (IO.replace("\n", "\r\n"), "model.onnx"),
     "sequences": ("sequence_batching { }" + IO, "model.onnx"),
 }
@@ -119,7 +121,7 @@ LEFT_OUT = {
     "no_configuration": (None, "model.onnx", "it has no config.pbtxt", "--auto-complete-config"),
     "unknown_field": (f"max_batchsize: 4{IO}", "model.onnx", r"config\.pbtxt .*1:1.*max_batchsize", "correct it"),
     "byte_order_mark": (f"\ufeff{IO}", "model.onnx", "begins with a byte-order mark", r"sed -i '1s/^\xef\xbb\xbf//'"),
-    "latin_1_in_a_string": (b'# 1\nname: "gr\xf6\xdfe"', "model.onnx", "line 2 is not UTF-8 text", "correct it"),
+    "no_break_space": ('# 1\nname:\u00a0"a"', "model.onnx", "2:6: .*is not ASCII", "correct it"),
     "line\nend": (IO, "model.onnx", r"its name holds '\\n'", "rename"),
     "*": (IO, "model.onnx", "its name is Triton's own", "rename"),
 }
