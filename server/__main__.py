@@ -75,6 +75,8 @@ def serve(arguments: argparse.Namespace) -> int:
     _say_left_out(selection.reasons)
     for name, faults in selection.faults.items():
         for fault in faults:
+            if name in selection.reasons and fault in selection.reasons[name].hint:
+                continue  # said already
             logger.warning("warning: %s: %s", one_line(name), one_line(fault))
     if not arguments.host.startswith("127.") and arguments.host not in ("localhost", "::1"):
         logger.warning("warning: Triton 24.10 has known vulnerabilities; %s may be reachable by others", arguments.host)

@@ -128,17 +128,23 @@ def _own_config(directory: Path, name: str) -> bool:
 
 def _faults(models: Mapping[str, Path]) -> dict[str, list[str]]:
     """Of served models and of those left out, in every configuration: the repository goes to the container as it is."""
-    found: dict[str, list[str]] = {}
+    found = {}
     for name, directory in models.items():
-        configs, unreadable = {}, []
-        for path in config_files(directory):
-            try:
-                configs[str(path.relative_to(directory))] = read(path)
-            except ConfigurationError as error:
-                unreadable.append(f"{error}; {error.hint}")
+        configs, unreadable = _configs(directory)
         if faults := [*faults_of(configs), *unreadable]:
             found[name] = faults
     return found
+
+
+def _configs(directory: Path) -> tuple[dict[str, Any], list[str]]:
+    """A model's configurations by their paths in its directory, and what is wrong with those that are none."""
+    configs, unreadable = {}, []
+    for path in config_files(directory):
+        try:
+            configs[str(path.relative_to(directory))] = read(path)
+        except ConfigurationError as error:
+            unreadable.append(f"{error}; {error.hint}")
+    return configs, unreadable
 
 
 class _Examined:
@@ -178,7 +184,8 @@ class _Examined:
         backend = backend_of(config, directory)
         if backend == ENSEMBLE:
             return self._why_not_ensemble(config)
-        return _why_not_backend(config, backend) or self._why_not_incomplete(config, backend, has_file)
+        reason = _why_not_backend(config, backend, directory)
+        return reason or self._why_not_incomplete(config, backend, has_file)
 
     def _why_not_ensemble(self, config: Any) -> Reason | None:
         for step in config.ensemble_scheduling.step:
@@ -200,15 +207,24 @@ class _Examined:
         return None
 
 
-def _why_not_backend(config: Any, backend: str) -> Reason | None:
+def _why_not_backend(config: Any, backend: str, directory: Path) -> Reason | None:
     if backend not in ("python", *backend_folders.present()):
         known = f"no {backend} backend" if backend else "no backend for it: its config.pbtxt names none"
-        hint = backend_folders.INSTALL.get(backend, _CONTAINER) if backend else _REWRITE
-        return Reason(f"the embedded server has {known}", hint)
+        ways = [backend_folders.INSTALL[backend]] if backend in backend_folders.INSTALL else []
+        if backend not in backend_folders.HERE_ALONE:
+            ways += _in_container(directory)
+        return Reason(f"the embedded server has {known}", "; ".join(ways) if backend else _REWRITE)
     groups = list(config.instance_group)
     if groups and all(group.kind == group.KIND_GPU for group in groups) and not has_gpu():
-        return Reason("its instances are KIND_GPU and this machine has no NVIDIA GPU", _CONTAINER)
+        return Reason(
+            "its instances are KIND_GPU and this machine has no NVIDIA GPU", "; ".join(_in_container(directory))
+        )
     return None
+
+
+def _in_container(directory: Path) -> list[str]:
+    """That NVIDIA's container may serve a model; where it would answer wrong, or end, that and what to change."""
+    return faults_of(_configs(directory)[0]) or [_CONTAINER]
 
 
 def _why_not_by_name(name: str) -> Reason | None:

@@ -10,6 +10,7 @@ from server.selection.models import select_models
 from server.selection.places import config_name
 from tests.support.models import add_model, tensor
 
+BOTH = "optimization { cuda { graphs: true output_copy_stream: true } }"
 IO = "\n" + tensor("input", "x", "TYPE_FP32", [1]) + tensor("output", "y", "TYPE_FP32", [1])
 
 
@@ -226,12 +227,53 @@ def test_what_triton_refuses_is_left_out_unless_it_was_asked_for_or_is_all_there
 
 
 def test_a_configuration_that_answers_wrong_in_the_container_is_named_served_or_not(tmp_path):
-    both = "optimization { cuda { graphs: true output_copy_stream: true } }"
-    add_model(tmp_path, "onnx", f'platform: "onnxruntime_onnx" {both}' + IO)
-    add_model(tmp_path, "plan", f'platform: "tensorrt_plan" {both}')
+    add_model(tmp_path, "onnx", f'platform: "onnxruntime_onnx" {BOTH}' + IO)
+    add_model(tmp_path, "plan", f'platform: "tensorrt_plan" {BOTH}')
     selection = select_models(tmp_path)
     assert set(selection.faults) == {"plan"}
     assert "other requests" in selection.faults["plan"][0]
+
+
+ENDS = (
+    'optimization { execution_accelerators { gpu_execution_accelerator { name: "cuda" '
+    'parameters { key: "enable_cuda_graph" value: "1" } } } }'
+)
+HINTS = {
+    "right": ('platform: "tensorrt_plan"', None, "make serve", []),
+    "wrong": (f'platform: "tensorrt_plan" {BOTH}', None, "Remove output_copy_stream", ["WRONG", "config.pbtxt"]),
+    "wrong, by its file": (BOTH, None, "Remove output_copy_stream", ["other requests", "issues/8550"]),
+    "wrong in the container's place": (
+        'platform: "tensorrt_plan"',
+        f'platform: "tensorrt_plan" {BOTH}',
+        "Remove output_copy_stream",
+        ["(in configs/gpu_container.pbtxt)"],
+    ),
+    "ends it": (
+        f'platform: "onnxruntime_onnx" instance_group {{ kind: KIND_GPU }} {ENDS}' + IO,
+        None,
+        "Remove enable_cuda_graph",
+        ["SIGSEGV"],
+    ),
+}
+
+
+@pytest.mark.parametrize("row", HINTS)
+def test_a_model_that_the_container_would_serve_wrong_is_not_sent_there(row, tmp_path, monkeypatch):
+    monkeypatch.setattr("server.selection.models.has_gpu", lambda: False)
+    config, in_container, remedy, named = HINTS[row]
+    directory = add_model(tmp_path, "theirs", config).parents[1]
+    (directory / "1/model.plan").write_bytes(b"a plan")
+    if in_container:
+        (directory / "configs").mkdir()
+        (directory / "configs/gpu_container.pbtxt").write_text(in_container)
+    add_model(tmp_path, "around", ensemble("theirs"))
+    for wanted in ("theirs", "around"):
+        with pytest.raises(ServerError, match="theirs") as error:
+            select_models(tmp_path, [wanted])
+        hint = error.value.hint
+        assert remedy in hint
+        assert all(word in hint for word in named)
+        assert "make serve" not in hint or remedy == "make serve"
 
 
 def test_a_fault_is_found_in_a_configuration_that_is_not_read_here(tmp_path):
