@@ -20,6 +20,7 @@ from typing import Any
 from builder.errors import BuilderError
 from builder.publishing import rollback
 from builder.publishing.exchange import clear, link_tree, put_in_place
+from builder.publishing.kept_versions import KEPT_VERSIONS, SERVED_VERSIONS
 from builder.publishing.versions import (
     CONFIG_FILE,
     LARGEST_NUMBER,
@@ -36,9 +37,6 @@ from console.files import sha256_file, write_atomically
 from console.triton_configuration import ConfigurationError, parse
 
 logger = logging.getLogger(__name__)
-
-KEPT_VERSIONS = 2
-"""The published version and the one before it, unless the user wants more."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +88,12 @@ class Repository:
         serve: how many of them the configurations have served, which then must stay.
 
     Raises:
-        BuilderError: `path` is a file, or `keep` is less than 1 or than `serve`.
+        BuilderError: `path` is a file, or `keep` is less than `serve`.
     """
 
-    def __init__(self, path: Path, keep: int = KEPT_VERSIONS, serve: int = 1) -> None:
+    def __init__(self, path: Path, keep: int = KEPT_VERSIONS, serve: int = SERVED_VERSIONS) -> None:
         if path.exists() and not path.is_dir():
             raise BuilderError(f"{path} is not a directory", "name a directory with --repository")
-        if keep < 1:
-            raise BuilderError(f"--keep must be 1 or more; found {keep}")
         if keep < serve:
             raise BuilderError(f"--serve {serve} needs as many versions; --keep {keep} leaves fewer", f"--keep {serve}")
         self.path = path.absolute()

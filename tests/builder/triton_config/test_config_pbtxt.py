@@ -69,7 +69,15 @@ def test_instances_are_as_many_as_asked_for(engine):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("0", "1 or more"), ("two", "PLACE=N"), ("cpu=", "PLACE=N"), ("gpu=2", "no place 'gpu'")]
+    ("text", "said"),
+    [
+        ("0", "argument --instances: expected a whole number of 1 to 2147483647, found '0'"),
+        ("9999999999", "of 1 to 2147483647, found '9999999999'"),
+        ("two", "found 'two'"),
+        ("cpu=", "found ''"),
+        ("cpu=0", "found '0'"),
+        ("gpu=2", "no place 'gpu'"),
+    ],
 )
 def test_instances_that_cannot_be_read(text, said):
     with pytest.raises(UserError, match=said):
