@@ -6,6 +6,7 @@ published one in a single step. Whatever happens before that step leaves the las
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -106,11 +107,13 @@ class Repository:
         provenance, reference answers) is replaced. Any other gets a number that was never used.
 
         Raises:
-            OSError: the disk is full or the repository cannot be written.
-            BuilderError: another build is publishing at this moment; or versions.json is damaged.
+            OSError: the disk is full.
+            BuilderError: the repository cannot be written; another build is publishing at this moment; or
+                versions.json is damaged.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self._lock(), self._staging() as staging:
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+        with self._writing(), self._lock(), self._staging() as staging:
             target, staged = self.path / model.name, staging / model.name
             versions, used = published_versions(target), used_versions(target)
             highest = _highest(target, versions)
@@ -139,14 +142,14 @@ class Repository:
             to: the version; None for the one before the version that is served.
 
         Raises:
-            BuilderError: there is no such version, it was not published by this project, or another build is
-                publishing at this moment.
+            BuilderError: there is no such version, it was not published by this project, the repository cannot be
+                written, or another build is publishing at this moment.
             ChangedError: its file is not the one that was published.
-            OSError: the disk is full or the repository cannot be written.
+            OSError: the disk is full.
         """
         target = self.path / name
         rollback.goal(target, to)  # what cannot be needs no lock, and so no right to write
-        with self._lock(), self._staging() as staging:
+        with self._writing(), self._lock(), self._staging() as staging:
             found = rollback.plan(target, to)
             if found.changed:
                 rollback.stage(target, staging / name, found.version)
@@ -167,6 +170,19 @@ class Repository:
         write_atomically(directory / PROVENANCE_FILE, json.dumps({**provenance, **model.provenance}, indent=2) + "\n")
         for name, data in {CONFIG_FILE: model.config.encode(), **model.files}.items():
             write_atomically(directory / PUBLISHED_FOLDER / name, data)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            raise BuilderError(
+                f"{self.path} cannot be written: {error.strerror}{where}; it is left as it was",
+                f"let this user write into it and into {self.path.parent}, where a model is put together",
+            ) from None
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

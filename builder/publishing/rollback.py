@@ -39,7 +39,7 @@ class RolledBack:
     Attributes:
         version: that is served after it.
         before: that were served until now; empty where no configuration says.
-        later: versions after it, which stay on the disk.
+        later: versions after it that can be gone to; they and all others stay on the disk.
         changed: False where nothing else was served already.
         own_configuration: whether the version has the configuration that was published with it; else the one that is
             there stays.
@@ -104,7 +104,7 @@ def plan(model_directory: Path, to: int | None) -> RolledBack:
     return RolledBack(
         number,
         before=served[0] if served else [],
-        later=[later for later in versions if later > number],
+        later=[one for one in versions if one > number and examine(model_directory, one).state is State.OK],
         changed=not served or any(one != [number] for one in served),
         own_configuration=(version.directory / PUBLISHED_FOLDER).is_dir(),
     )

@@ -112,8 +112,11 @@ def _beside_versions(model: Path) -> Iterator[str]:
 
 
 def _difference(path: Path, published: Path) -> str:
-    if not path.is_file():
-        return "it is not there"
+    try:
+        if not path.is_file():
+            return "it is not there"
+    except OSError as error:  # the folder that it lies in is closed to this user
+        return f"it cannot be read: {error.strerror}"
     if path.suffix != ".pbtxt":
         return "" if path.read_bytes() == published.read_bytes() else f"compare it with {published}"
     try:
