@@ -136,8 +136,8 @@ measure() {
   curl --silent --max-time 10 --noproxy '*' "http://127.0.0.1:$metrics/metrics" >"$directory/metrics.txt"
   docker logs "$NAME" >"$directory/triton.log" 2>&1
   local found=()
-  mapfile -t found < <(find "$directory" -maxdepth 1 \( -name accuracy.json -o -name end-to-end.json -o -name latency-large.json \
-    -o -name probe.json \))
+  mapfile -t found < <(find "$directory" -maxdepth 1 \( -name check.json -o -name accuracy.json -o -name end-to-end.json \
+    -o -name latency-large.json -o -name probe.json \))
   [ "${#found[@]}" -eq 0 ] || step "$directory" report report "${found[@]}" --output "$directory/report"
   stop_container
 }

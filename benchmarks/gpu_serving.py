@@ -89,9 +89,9 @@ class InProcess:
         from google.protobuf.json_format import MessageToDict
 
         from builder.publishing.versions import published_versions
-        from builder.triton_config import config_pbtxt
+        from console.triton_configuration import parse
 
-        config = config_pbtxt.parse((directory / _PLACES[kind]).read_text())
+        config = parse((directory / _PLACES[kind]).read_text())
         job = {"config": MessageToDict(config, preserving_proto_field_name=True), "kind": kind, "images": str(images),
                "directory": str(directory), "version": str(published_versions(directory)[-1])}  # fmt: skip
         command = [str(ROOT / ".venv-server/bin/python"), __file__, "--child"]

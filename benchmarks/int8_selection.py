@@ -33,7 +33,7 @@ from builder.__main__ import DEFAULT_CHECKPOINT  # noqa: E402
 from builder.export import onnx_export  # noqa: E402
 from builder.network import checkpoint  # noqa: E402
 from builder.quantization import onnx_runtime, ranges  # noqa: E402
-from builder.quantization.calibration import Calibration  # noqa: E402
+from builder.quantization.calibration import CALIBRATION_IMAGES, Calibration  # noqa: E402
 from builder.signature import BATCH_SIZES  # noqa: E402
 from cifar10 import Split, load  # noqa: E402
 from client.results import environment  # noqa: E402
@@ -141,7 +141,7 @@ def main() -> None:
         print(rows[-1], flush=True)
 
     convolutions = [node.name for node in onnx.load_from_string(full).graph.node if node.op_type == "Conv"]
-    chosen = _calibration(source.sha256, measured[str(ranges.METHOD), ranges.IMAGES])
+    chosen = _calibration(source.sha256, measured[str(ranges.METHOD), CALIBRATION_IMAGES])
     graphs = []
     for name, options in graph_options({"first": convolutions[0], "last": convolutions[-1]}).items():
         content = onnx_runtime.quantize(full, chosen, **options)
@@ -165,7 +165,7 @@ def main() -> None:
             "checkpoint_sha256": source.sha256,
             "images": f"{training.name}, training images: calibrated on the first, judged on the last {len(held_out)}",
             "fp32_held_out_accuracy": accuracy,
-            "chosen": f"{ranges.METHOD}, {ranges.IMAGES} images",
+            "chosen": f"{ranges.METHOD}, {CALIBRATION_IMAGES} images",
             "calibrations": rows,
             "graphs": graphs,
             "onnxruntime": onnxruntime.__version__,

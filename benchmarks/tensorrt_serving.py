@@ -60,9 +60,9 @@ def in_process(directory: Path, sizes: list[int], images: np.ndarray, rounds: in
     from google.protobuf.json_format import MessageToDict
 
     from builder.publishing.versions import published_versions
-    from builder.triton_config import config_pbtxt
+    from console.triton_configuration import parse
 
-    config = config_pbtxt.parse((directory / "config.pbtxt").read_text())
+    config = parse((directory / "config.pbtxt").read_text())
     args = {"model_instance_kind": "GPU", "model_instance_name": f"{config.name}_0_0", "model_instance_device_id": "0",
             "model_repository": str(directory), "model_version": str(published_versions(directory)[-1])}  # fmt: skip
     with tempfile.NamedTemporaryFile(suffix=".npy") as file:

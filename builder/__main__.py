@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 from builder.publishing import commands as publishing
+from builder.publishing.kept_versions import KEPT_VERSIONS, SERVED_VERSIONS
+from builder.quantization.calibration import CALIBRATION_IMAGES
 from console import run
-from console.numbers import count, integer, whole
+from console.numbers import TRITON_FIELD_MAX, between, count, whole
 
 logger = logging.getLogger("builder")
 
@@ -36,8 +38,8 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--recipe", default="best", help="baseline, teacher or best (default: %(default)s)")
     _add_data(command)
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    command.add_argument("--epochs", type=integer, help="instead of the recipe's")
-    command.add_argument("--batch-size", type=integer, help="images an update, instead of the recipe's")
+    command.add_argument("--epochs", type=whole, help="instead of the recipe's")
+    command.add_argument("--batch-size", type=whole, help="images an update, instead of the recipe's")
     command.add_argument(
         "--set",
         action="append",
@@ -48,7 +50,7 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--teacher", type=Path, help="the checkpoint to learn from (default: one that the recipe trains first)"
     )
-    command.add_argument("--seed", type=integer, default=0)
+    command.add_argument("--seed", type=count, default=0)
     command.add_argument("--limit", type=whole, help="train on the first N images only, for a quick try")
     command.add_argument("--holdout", type=count, default=0, metavar="N", help="test on the last N training images")
     command.add_argument("--compile", action="store_true", help="use torch.compile (a GPU, 20 epochs or more)")
@@ -67,7 +69,10 @@ def _add_calibrate(command: argparse.ArgumentParser) -> None:
     _add_checkpoint(command)
     _add_data(command)
     command.add_argument(
-        "--images", type=integer, help="training images to measure on, from the first on (default: 1024)"
+        "--images",
+        type=whole,
+        default=CALIBRATION_IMAGES,
+        help="training images to measure on, from the first on (default: %(default)s; 512 or more give steady ranges)",
     )
     command.add_argument("--output", type=Path, help="default: beside the checkpoint, where a build looks for it")
     command.set_defaults(run=calibrate)
@@ -94,7 +99,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--max-queue-size",
-        type=integer,
+        type=between(0, TRITON_FIELD_MAX),
         default=0,
         metavar="N",
         help="requests that may wait in a model's queue before one more is refused (default: no bound; "
@@ -102,10 +107,12 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         "gpu_container and config.pbtxt",
     )
     for name, default, text in (
-        ("--keep", 2, "versions of a model that stay, and the one served until now in any case (default: 2)"),
-        ("--serve", 1, "of the newest versions served side by side (default: 1)"),
+        ("--keep", KEPT_VERSIONS, "versions of a model that stay, and the one served until now in any case"),
+        ("--serve", SERVED_VERSIONS, "of the newest versions served side by side"),
     ):
-        command.add_argument(name, type=integer, default=default, metavar="N", help=text)
+        command.add_argument(
+            name, type=between(1, TRITON_FIELD_MAX), default=default, metavar="N", help=f"{text} (default: %(default)s)"
+        )
     command.add_argument(
         "--calibration", type=Path, help="for quantised models (default: NAME.calibration.json beside NAME.safetensors)"
     )
@@ -135,8 +142,9 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
         help="newer TensorRTs of the same major version load the plan too; may cost speed, and Triton needs "
         "--backend-config=tensorrt,version-compatible=true",
     )
-    group.add_argument("--optimization-level", type=integer, default=3, metavar="0..5", help="default: %(default)s")
-    group.add_argument("--workspace", type=integer, default=1024, metavar="MIB", help="default: %(default)s")
+    text = "default: %(default)s"
+    group.add_argument("--optimization-level", type=between(0, 5), default=3, metavar="0..5", help=text)
+    group.add_argument("--workspace", type=between(1, 1 << 20), default=1024, metavar="MIB", help=text)
     group.add_argument("--timing-cache", type=Path, help="default: .cache/tensorrt/timing.cache")
 
 
@@ -171,7 +179,8 @@ def train(arguments: argparse.Namespace) -> None:
     recipe = dataclasses.replace(recipe, **{name: value for name, value in changes.items() if value is not None})
     training = load(Split.TRAIN, arguments.data)
     if arguments.holdout >= len(training.labels):
-        raise TrainingError(f"--holdout must be 0..{len(training.labels) - 1}; found {arguments.holdout}")
+        expected = f"a whole number of 0 to {len(training.labels) - 1}"
+        raise TrainingError(f"argument --holdout: expected {expected}, found '{arguments.holdout}'")
     if arguments.holdout:
         kept = len(training.labels) - arguments.holdout
         test = dataclasses.replace(training, images=training.images[kept:], labels=training.labels[kept:])
@@ -209,22 +218,18 @@ def export(arguments: argparse.Namespace) -> None:
 
 def calibrate(arguments: argparse.Namespace) -> None:
     """Measure the ranges of a checkpoint's activations on training images, and keep them beside it."""
-    from builder.errors import CalibrationError
     from builder.export import onnx_export
     from builder.network import checkpoint
     from builder.quantization import calibration, ranges
     from builder.signature import BATCH_SIZES
     from cifar10 import Split, load
 
-    count = ranges.IMAGES if arguments.images is None else arguments.images
-    if count < 1:
-        raise CalibrationError(f"--images must be 1 or more; found {count}", "512 or more give steady ranges")
     source = checkpoint.load(arguments.checkpoint)
     training = load(Split.TRAIN, arguments.data)
     output = arguments.output or calibration.beside(source.path)
-    logger.info("calibrating on %d training images of %s", min(count, len(training)), training.name)
+    logger.info("calibrating on %d training images of %s", min(arguments.images, len(training)), training.name)
     full = onnx_export.export(source.classifier(), BATCH_SIZES)
-    found = ranges.measure(full, source.sha256, training, count=count)
+    found = ranges.measure(full, source.sha256, training, count=arguments.images)
     calibration.save(output, found)
     logger.info("wrote %s (%d tensors, %s)", output, len(found.ranges), found.method)
 
@@ -235,7 +240,7 @@ def build(arguments: argparse.Namespace) -> None:
     from builder.pipeline import build as build_models
     from builder.pipeline import images_for, verification_sample
     from builder.publishing.repository import Repository
-    from builder.quantization.choice import choose as choose_calibration
+    from builder.quantization.calibration_choice import choose as choose_calibration
     from builder.tensorrt.availability import choose
     from builder.triton_config.config_pbtxt import Scheduling, parse_instances
     from builder.triton_config.places import places_without_queue

@@ -1,10 +1,15 @@
-"""Numbers on a command line: what makes one good, and what is said of one that is not. For `type=` of argparse."""
+"""Numbers on a command line: what makes one good, and what is said of one that is not. For `type=` of argparse.
+
+Bounds are checked here and nowhere else: whoever takes the numbers relies on it.
+"""
 
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
+
+TRITON_FIELD_MAX = 2**31 - 1
+"""The most that a number in Triton's configuration holds: int32, as instance counts are."""
 
 
 def number(text: str, convert: Callable[[str], float], good: Callable[[float], bool], expected: str) -> float:
@@ -28,19 +33,24 @@ def number(text: str, convert: Callable[[str], float], good: Callable[[float], b
     return value
 
 
-def integer(text: str) -> int:
-    """A whole number."""
-    return int(number(text, int, lambda value: not math.isnan(value), "a whole number"))
+def between(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Whole numbers from `low` on, up to `high` where there is one."""
+    expected = f"a whole number of {low} " + ("or more" if high is None else f"to {high}")
+
+    def take(text: str) -> int:
+        return int(number(text, int, lambda value: low <= value and (high is None or value <= high), expected))
+
+    return take
 
 
-def whole(text: str) -> int:
-    """A whole number of 1 or more."""
-    return int(number(text, int, lambda value: value >= 1, "a whole number of 1 or more"))
+whole = between(1)
+"""A whole number of 1 or more."""
 
+count = between(0)
+"""A whole number of 0 or more."""
 
-def count(text: str) -> int:
-    """A whole number of 0 or more."""
-    return int(number(text, int, lambda value: value >= 0, "a whole number of 0 or more"))
+port = between(0, 65535)
+"""A port of TCP; 0 for one that is free."""
 
 
 def seconds(text: str) -> float:

@@ -1,7 +1,7 @@
-"""What a model's configuration says about how it is served, in a few figures and in one line.
+"""A model's configuration: read from its file as Triton reads it, and what it says in a few figures and in one line.
 
-The builder reads it from a file, the client from the server's answer: both as Triton's JSON, whose names are those of
-config.pbtxt.
+The builder's `inspect` and the launcher read files here, the client has the server's answer: for the summary both are
+Triton's JSON, whose names are those of config.pbtxt.
 """
 
 from __future__ import annotations
@@ -9,15 +9,61 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-BYTE_ORDER_MARK = "\ufeff"
+from console.errors import UserError
+from console.protobuf_text import for_python
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """With which some editors begin a file; Triton's reader takes it for a part of the first field's name."""
 
+_REWRITE = "correct it, or build the model again: make build-repo"
 
-def without_mark(path: Path) -> str:
-    """What takes a byte-order mark off a configuration, whoever wrote it."""
-    return rf"save it as UTF-8 without one: sed -i '1s/^\xef\xbb\xbf//' {shlex.quote(str(path))}"
+
+class ConfigurationError(UserError):
+    """A file is no configuration that Triton reads; the hint says what to do."""
+
+
+def read(path: Path) -> ModelConfig:
+    """Read a configuration's file as Triton 2.51.0 does; where there is none, an empty configuration.
+
+    Raises:
+        ConfigurationError: it is not a model configuration, or cannot be read.
+    """
+    if not path.exists():
+        return parse(b"")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}", "let this user read it") from None
+    if content.startswith(_BYTE_ORDER_MARK):
+        raise ConfigurationError(
+            f"{path} begins with a byte-order mark, which Triton does not read",
+            rf"save it as UTF-8 without one: sed -i '1s/^\xef\xbb\xbf//' {shlex.quote(str(path))}",
+        )
+    try:
+        return parse(content)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path} is not a Triton model configuration: {error}", error.hint) from None
+
+
+def parse(content: bytes | str) -> ModelConfig:
+    """A configuration from its file's content.
+
+    Raises:
+        ConfigurationError: it is none; says where, counted from 1, and what.
+    """
+    from google.protobuf import text_format
+    from tritonclient.grpc import model_config_pb2
+
+    written = content.encode() if isinstance(content, str) else content
+    try:
+        return text_format.Parse(for_python(written), model_config_pb2.ModelConfig())
+    except (text_format.ParseError, ValueError) as error:
+        raise ConfigurationError(str(error), _REWRITE) from None
 
 
 def summary(config: Mapping[str, Any]) -> dict[str, Any]:

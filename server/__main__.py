@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from console import ExitCode, run
-from console.numbers import integer, seconds
+from console.numbers import port, seconds
 from server.errors import ServerError, one_line
 from server.selection.models import Reason, Selection, select_models
 from server.selection.places import CPU, NOT_ON_GPU, config_name, has_gpu
@@ -50,9 +50,9 @@ def parser() -> argparse.ArgumentParser:
     text = "serve models whose files are not those that were published, each with a warning"
     top.add_argument("--allow-changed", action="store_true", help=text)
     top.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
+    for name, number in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
         text = f"port of {name} (default: %(default)s; 0 takes a free one)"
-        top.add_argument(f"--{name}-port", type=integer, default=port, help=text)
+        top.add_argument(f"--{name}-port", type=port, default=number, help=text)
     top.add_argument(
         "--timeout", type=seconds, default=120, help="seconds to wait for readiness (default: %(default)s)"
     )
@@ -75,6 +75,8 @@ def serve(arguments: argparse.Namespace) -> int:
     _say_left_out(selection.reasons)
     for name, faults in selection.faults.items():
         for fault in faults:
+            if name in selection.reasons and fault in selection.reasons[name].hint:
+                continue  # said already
             logger.warning("warning: %s: %s", one_line(name), one_line(fault))
     if not arguments.host.startswith("127.") and arguments.host not in ("localhost", "::1"):
         logger.warning("warning: Triton 24.10 has known vulnerabilities; %s may be reachable by others", arguments.host)

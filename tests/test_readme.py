@@ -14,7 +14,10 @@ import pytest
 from tests.support.triton import require_server
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / page for page in ("README.md", "CONTRIBUTING.md", "model_repository/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 WRITTEN = [
     line.split("  #")[0].strip()
     for page in PAGES
@@ -58,7 +61,7 @@ def test_every_command_of_a_module_is_one_that_it_takes(command):
     parser.parse_args(arguments)  # leaves with an error where an option or a command does not exist
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_to_a_file_of_the_project(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if re.match(r"\w+://", target):
@@ -71,12 +74,58 @@ def test_every_link_leads_to_a_file_of_the_project(page):
             assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+TRACKED = {
+    Path(line) for line in subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+}  # fmt: skip
+ENTRIES = TRACKED | {folder for path in TRACKED for folder in path.parents}
+TOP = {path.parts[0] for path in TRACKED} - {"model_repository"}  # a build fills that
+MADE = {"docker/secrets"}
+"""Named, and made by a command or by hand."""
+
+OTHERS = {"model.py", "image_client.py", "grpc_image_client.py", "requirements.txt"}
+"""Files of other people's projects, or of any model's."""
+
+
+def named_paths(page: Path) -> set[str]:
+    """What a page writes as code that is a path of the project: below one of its folders, or a file of its kinds."""
+    written = re.findall(r"^```\w*\n(.*?)^```|`([^`\n]+)`", page.read_text(), re.MULTILINE | re.DOTALL)
+    words = {word.strip(",;:()'\"") for pair in written for word in "".join(pair).split()}
+    paths = {word for word in words if re.fullmatch(r"[\w.*-]+(/[\w.*-]+)*/?", word)}
+    below = {path for path in paths if "/" in path and path.split("/")[0] in TOP}
+    kinds = {path for path in paths if re.search(r"\.(py|sh|j2|ya?ml|Dockerfile|conf)$", path)}
+    return (below | kinds) - OTHERS - MADE
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_that_a_page_names_exists(page):
+    for name in named_paths(page):
+        pattern = name.rstrip("/")
+        assert any(entry.match(pattern) and (entry not in TRACKED or not name.endswith("/")) for entry in ENTRIES), (
+            f"{page.name} names {name}"
+        )
+
+
+def test_the_pages_name_paths_at_all():
+    assert {"builder/publishing/kept_versions.py", "server/backends/onnxruntime/"} <= named_paths(PAGES[1])
+    assert not [entry for entry in ENTRIES if entry.match("builder/quantization/choice.py")]
+
+
+def test_every_station_that_the_guide_names_is_a_folder_or_a_module_of_its_package():
+    rows = re.findall(r"^\| `(\w+/)` \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert {package for package, _ in rows} == {"builder/", "client/", "server/", "console/"}
+    for package, stations in rows:
+        for name in re.findall(r"`([a-z_]+(?:\.py|/)?)`", stations):
+            assert {Path(package) / name, Path(package) / f"{name}.py"} & ENTRIES, f"{package} has no {name}"
+
+
 def test_every_page_is_reached_from_the_readme():
     assert all(f"docs/{page.name}" in PAGES[0].read_text() for page in PAGES if page.parent.name == "docs")
 
 
 def test_the_first_page_is_one_that_is_read():
-    assert len(PAGES[0].read_text().splitlines()) <= 150
+    assert len(PAGES[0].read_text().splitlines()) <= 120
 
 
 def test_help_is_the_default_and_lists_every_target():

@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from console.numbers import integer
+from console.numbers import count
 
 logger = logging.getLogger("builder")
 
@@ -28,7 +28,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser], reposi
     checked.set_defaults(run=verify)
     back = commands.add_parser("rollback", help="have an earlier version of a model served, or a later one again")
     back.add_argument("model", metavar="MODEL")
-    back.add_argument("--to", type=integer, metavar="N", help="the version (default: the one before the one served)")
+    back.add_argument("--to", type=count, metavar="N", help="the version (default: the one before the one served)")
     back.set_defaults(run=rollback)
     for command in (listed, checked, back):
         text = "default: %(default)s; the one for TensorRT for RTX beside it is looked at too"

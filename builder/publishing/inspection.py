@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.text_format import ParseError
 
 from builder.errors import BuilderError
 from builder.publishing.loading_places import gpus, where_it_loads
-from builder.publishing.versions import CONFIG_FILE, PROVENANCE_FILE, published_versions, served_versions
+from builder.publishing.versions import CONFIG_FILE, PROVENANCE_FILE, config_files, published_versions, served_versions
 from builder.tensorrt.library import LIBRARIES, TENSORRT_RTX, Library
-from builder.triton_config.config_pbtxt import parse
-from builder.triton_config.places import CONFIGS_FOLDER, Place
-from console import ExitCode, visible
+from builder.triton_config.places import Place
+from console import ExitCode, UserError, visible
 from console.files import sha256_file
-from console.triton_configuration import BYTE_ORDER_MARK, sentence, summary, without_mark
+from console.triton_configuration import ConfigurationError, read, sentence, summary
 from console.triton_faults import faults_of
 
 if TYPE_CHECKING:
@@ -39,63 +38,69 @@ def inspect_all(directory: Path, server: Server) -> int:
         server: the Triton that is to load it.
 
     Returns:
-        0 when that server can load them and answers right; 2 when it cannot, or answers wrong.
+        0 when that server can load them and answers right; 2 when it cannot, or answers wrong. Of a model that others
+        built only the latter is known.
 
     Raises:
-        BuilderError: the only model there cannot be read or lacks its provenance. Of one among several that is said,
-            and the others are looked at; the code is 1 where no other is worse.
+        UserError: the only model there, or its provenance, cannot be read. Of one among several that is said, and the
+            others are looked at; the code is 1 where no other is worse.
     """
-    models = _models(directory)
+    models = _models(Path(os.path.abspath(directory)))  # noqa: PTH100  "." has no name, and a link keeps its own
     if len(models) == 1:
-        return _inspect_one(models[0], server, alone=True)
-    codes = []
+        return _inspect_one(models[0], server)
+    codes: list[int] = []
     for model in models:
         try:
-            codes.append(_inspect_one(model, server, alone=False))
-        except BuilderError as error:
+            codes.append(_inspect_one(model, server))
+        except UserError as error:
             logger.warning("%s: %s; %s", model.name, visible(str(error)), visible(error.hint))
             codes.append(error.exit_code)
     return max(codes)
 
 
-def _inspect_one(model: Path, server: Server, *, alone: bool) -> int:
-    configs = _configs(model)
+def _inspect_one(model: Path, server: Server) -> int:
+    name = _model_of(model).name
+    configs, unreadable = _configs(_model_of(model))
     faults = faults_of(configs)
     for fault in faults:
-        logger.info("%s: %s", model.name, fault)
+        logger.info("%s: %s", name, fault)
+    if unreadable:
+        if not faults:
+            raise unreadable[0]
+        for error in unreadable:
+            logger.warning("%s: %s; %s", name, visible(str(error)), visible(error.hint))
+        return ExitCode.GATE
     code: int = ExitCode.GATE if faults else ExitCode.DONE
-    if not alone and not _has_provenance(model):
-        logger.info("%s: not built by this project (no %s)", model.name, PROVENANCE_FILE)
-    elif not faults or _has_provenance(model):
-        code = max(code, inspect_model(model, server))
-        _log_places(configs)
+    if configs and not _has_provenance(model):
+        logger.info("%s: not built by this project (no %s)", name, PROVENANCE_FILE)
+        return code
+    code = max(code, inspect_model(model, server))
+    _log_places(configs)
     return code
 
 
 def _models(directory: Path) -> list[Path]:
     """The directory itself when it is a model or a version, else the models in it."""
-    if (directory / CONFIG_FILE).is_file() or (directory / PROVENANCE_FILE).is_file() or not directory.is_dir():
+    if config_files(directory) or (directory / PROVENANCE_FILE).is_file() or not directory.is_dir():
         return [directory]
-    return sorted(path.parent for path in directory.glob(f"*/{CONFIG_FILE}")) or [directory]
+    return [path for path in sorted(directory.iterdir()) if config_files(path)] or [directory]
 
 
-def _configs(directory: Path) -> dict[str, ModelConfig]:
-    """Every configuration of a model, or of a version's model, by its path in the model's directory."""
-    model = next((place for place in (directory, directory.parent) if (place / CONFIG_FILE).is_file()), None)
-    if model is None:
-        return {}
-    found = {}
-    for path in (model / CONFIG_FILE, *sorted((model / CONFIGS_FOLDER).glob("*.pbtxt"))):
+def _model_of(directory: Path) -> Path:
+    """A model's directory: the one that is given, or above the version that is."""
+    above = directory.parent
+    return above if not config_files(directory) and config_files(above) else directory
+
+
+def _configs(model: Path) -> tuple[dict[str, ModelConfig], list[ConfigurationError]]:
+    """A model's configurations by their paths in its directory, and what is wrong with those that are none."""
+    found, unreadable = {}, []
+    for path in config_files(model):
         try:
-            text = path.read_text(encoding="utf-8")
-            if text.startswith(BYTE_ORDER_MARK):
-                raise BuilderError(f"{path} begins with a byte-order mark, which Triton does not read",
-                                   without_mark(path))  # fmt: skip
-            found[str(path.relative_to(model))] = parse(text)
-        except (ParseError, UnicodeDecodeError, OSError) as error:
-            message = f"{path} is not a Triton model configuration: {error}"
-            raise BuilderError(message, "correct it, or build it") from None
-    return found
+            found[str(path.relative_to(model))] = read(path)
+        except ConfigurationError as error:
+            unreadable.append(error)
+    return found, unreadable
 
 
 def _log_places(configs: Mapping[str, ModelConfig]) -> None:
@@ -144,7 +149,7 @@ def _newest(directory: Path) -> Path:
     if (directory / PROVENANCE_FILE).is_file():
         return directory
     versions = published_versions(directory)
-    if not versions or not (directory / CONFIG_FILE).is_file():
+    if not versions or not config_files(directory):
         raise BuilderError(f"{directory} holds no published model", "as in: inspect model_repository/resnet18_tensorrt")
     versions = served_versions(directory) or versions
     return directory / str(versions[-1])

@@ -19,6 +19,7 @@ from builder.publishing.versions import (
     served_versions,
 )
 from console.tensorrt_rtx import beside
+from console.triton_configuration import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def list_versions(repository: Path, names: Sequence[str], now: datetime | None =
         logger.info("%s", model.name)
         try:
             served, unknown = served_versions(model), ""
-        except BuilderError as error:
+        except ConfigurationError as error:
             served, unknown = [], str(error)
         versions = [examine(model, number) for number in published_versions(model)]
         rows = [

@@ -6,6 +6,7 @@ published one in a single step. Whatever happens before that step leaves the las
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -17,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.text_format import ParseError
-
 from builder.errors import BuilderError
 from builder.publishing import rollback
 from builder.publishing.exchange import clear, link_tree, put_in_place
+from builder.publishing.kept_versions import KEPT_VERSIONS, SERVED_VERSIONS
 from builder.publishing.versions import (
     CONFIG_FILE,
     LARGEST_NUMBER,
@@ -34,13 +34,10 @@ from builder.publishing.versions import (
     versions_json,
 )
 from builder.triton_config import version_policy
-from builder.triton_config.config_pbtxt import parse
 from console.files import sha256_file, write_atomically
+from console.triton_configuration import ConfigurationError, parse
 
 logger = logging.getLogger(__name__)
-
-KEPT_VERSIONS = 2
-"""The published version and the one before it, unless the user wants more."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +89,12 @@ class Repository:
         serve: how many of them the configurations have served, which then must stay.
 
     Raises:
-        BuilderError: `path` is a file, or `keep` is less than 1 or than `serve`.
+        BuilderError: `path` is a file, or `keep` is less than `serve`.
     """
 
-    def __init__(self, path: Path, keep: int = KEPT_VERSIONS, serve: int = 1) -> None:
+    def __init__(self, path: Path, keep: int = KEPT_VERSIONS, serve: int = SERVED_VERSIONS) -> None:
         if path.exists() and not path.is_dir():
             raise BuilderError(f"{path} is not a directory", "name a directory with --repository")
-        if keep < 1:
-            raise BuilderError(f"--keep must be 1 or more; found {keep}")
         if keep < serve:
             raise BuilderError(f"--serve {serve} needs as many versions; --keep {keep} leaves fewer", f"--keep {serve}")
         self.path = path.absolute()
@@ -112,11 +107,13 @@ class Repository:
         provenance, reference answers) is replaced. Any other gets a number that was never used.
 
         Raises:
-            OSError: the disk is full or the repository cannot be written.
-            BuilderError: another build is publishing at this moment; or versions.json is damaged.
+            OSError: the disk is full.
+            BuilderError: the repository cannot be written; another build is publishing at this moment; or
+                versions.json is damaged.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self._lock(), self._staging() as staging:
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+        with self._writing(), self._lock(), self._staging() as staging:
             target, staged = self.path / model.name, staging / model.name
             versions, used = published_versions(target), used_versions(target)
             highest = _highest(target, versions)
@@ -145,14 +142,14 @@ class Repository:
             to: the version; None for the one before the version that is served.
 
         Raises:
-            BuilderError: there is no such version, it was not published by this project, or another build is
-                publishing at this moment.
+            BuilderError: there is no such version, it was not published by this project, the repository cannot be
+                written, or another build is publishing at this moment.
             ChangedError: its file is not the one that was published.
-            OSError: the disk is full or the repository cannot be written.
+            OSError: the disk is full.
         """
         target = self.path / name
         rollback.goal(target, to)  # what cannot be needs no lock, and so no right to write
-        with self._lock(), self._staging() as staging:
+        with self._writing(), self._lock(), self._staging() as staging:
             found = rollback.plan(target, to)
             if found.changed:
                 rollback.stage(target, staging / name, found.version)
@@ -173,6 +170,19 @@ class Repository:
         write_atomically(directory / PROVENANCE_FILE, json.dumps({**provenance, **model.provenance}, indent=2) + "\n")
         for name, data in {CONFIG_FILE: model.config.encode(), **model.files}.items():
             write_atomically(directory / PUBLISHED_FOLDER / name, data)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            raise BuilderError(
+                f"{self.path} cannot be written: {error.strerror}{where}; it is left as it was",
+                f"let this user write into it and into {self.path.parent}, where a model is put together",
+            ) from None
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -233,6 +243,6 @@ def _served_with(version: int, kept: list[int], config: str) -> list[int]:
     """What is served where a version is not the newest: itself, and before it as many as its configuration serves."""
     try:
         count = version_policy.count_of(parse(config))
-    except ParseError:  # said by whoever binds it to its version
+    except ConfigurationError:  # said by whoever binds it to its version
         count = 1
     return sorted([*(number for number in kept if number < version), version])[-count:]

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf.text_format import ParseError
-
 from builder.errors import BuilderError, ChangedError
 from builder.publishing.exchange import link, link_tree
 from builder.publishing.versions import (
@@ -23,13 +21,13 @@ from builder.publishing.versions import (
     config_files,
     examine,
     published_versions,
-    read_config,
     served_versions,
     versions_json,
 )
 from builder.triton_config import version_policy
 from builder.triton_config.places import CONFIGS_FOLDER
 from console.files import write_atomically
+from console.triton_configuration import ConfigurationError, read
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ class RolledBack:
     Attributes:
         version: that is served after it.
         before: that were served until now; empty where no configuration says.
-        later: versions after it, which stay on the disk.
+        later: versions after it that can be gone to; they and all others stay on the disk.
         changed: False where nothing else was served already.
         own_configuration: whether the version has the configuration that was published with it; else the one that is
             there stays.
@@ -68,7 +66,7 @@ def goal(model_directory: Path, to: int | None) -> int:
         return to
     try:
         served = served_versions(model_directory)
-    except BuilderError as error:
+    except ConfigurationError as error:
         raise BuilderError(
             f"{error}, so it does not say which version is served", f"name one: --to N; {holds}"
         ) from None
@@ -106,7 +104,7 @@ def plan(model_directory: Path, to: int | None) -> RolledBack:
     return RolledBack(
         number,
         before=served[0] if served else [],
-        later=[later for later in versions if later > number],
+        later=[one for one in versions if one > number and examine(model_directory, one).state is State.OK],
         changed=not served or any(one != [number] for one in served),
         own_configuration=(version.directory / PUBLISHED_FOLDER).is_dir(),
     )
@@ -114,8 +112,8 @@ def plan(model_directory: Path, to: int | None) -> RolledBack:
 
 def _served(path: Path, versions: Sequence[int]) -> list[int]:
     try:
-        return version_policy.served(read_config(path), versions)
-    except BuilderError as error:
+        return version_policy.served(read(path), versions)
+    except ConfigurationError as error:
         logger.debug("%s", error)
         return []
 
@@ -162,8 +160,8 @@ def bound(files: Mapping[str, bytes], versions: Sequence[int]) -> dict[str, byte
     for name, data in files.items():
         if name == CONFIG_FILE or (name.startswith(f"{CONFIGS_FOLDER}/") and name.endswith(".pbtxt")):
             try:
-                changed[name] = version_policy.bound(data.decode(), versions).encode()
-            except (ParseError, UnicodeDecodeError) as error:
+                changed[name] = version_policy.bound(data, versions)
+            except ConfigurationError as error:
                 message = f"{name} is not a Triton model configuration: {error}"
-                raise BuilderError(message, "correct it, or build the model again") from None
+                raise BuilderError(message, error.hint) from None
     return changed

@@ -22,10 +22,10 @@ from builder.publishing.versions import (
     highest_number,
     misread,
     published_versions,
-    read_config,
     served_versions,
 )
 from console import ExitCode
+from console.triton_configuration import ConfigurationError, read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def _beside_versions(model: Path) -> Iterator[str]:
     """What of the configurations and labels is not as published with the version that is served."""
     try:
         served = served_versions(model)
-    except BuilderError as error:
+    except ConfigurationError as error:
         yield str(error)
         return
     if not served:
@@ -112,13 +112,16 @@ def _beside_versions(model: Path) -> Iterator[str]:
 
 
 def _difference(path: Path, published: Path) -> str:
-    if not path.is_file():
-        return "it is not there"
+    try:
+        if not path.is_file():
+            return "it is not there"
+    except OSError as error:  # the folder that it lies in is closed to this user
+        return f"it cannot be read: {error.strerror}"
     if path.suffix != ".pbtxt":
         return "" if path.read_bytes() == published.read_bytes() else f"compare it with {published}"
     try:
-        one, other = read_config(path), read_config(published)
-    except BuilderError as error:
+        one, other = read(path), read(published)
+    except ConfigurationError as error:
         return str(error)
     for config in (one, other):
         config.ClearField("version_policy")

@@ -13,18 +13,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from google.protobuf.text_format import ParseError
+from typing import Any
 
 from builder.errors import BuilderError
 from builder.triton_config import version_policy
-from builder.triton_config.config_pbtxt import parse
 from builder.triton_config.places import CONFIGS_FOLDER
 from console.files import sha256_file
-
-if TYPE_CHECKING:
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
+from console.triton_configuration import ConfigurationError, read
 
 logger = logging.getLogger(__name__)
 
@@ -79,29 +74,16 @@ def config_files(model_directory: Path) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def read_config(path: Path) -> ModelConfig:
-    """Read a configuration.
-
-    Raises:
-        BuilderError: it cannot be read, or is none.
-    """
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (ParseError, UnicodeDecodeError, OSError) as error:
-        message = f"{path} is not a Triton model configuration: {error}"
-        raise BuilderError(message, "correct it, or build it") from None
-
-
 def served_versions(model_directory: Path) -> list[int]:
     """The versions that a server of this directory serves by config.pbtxt, ascending; empty where it has none.
 
     Raises:
-        BuilderError: config.pbtxt cannot be read, or is no configuration.
+        ConfigurationError: config.pbtxt cannot be read, or is no configuration.
     """
     path = model_directory / CONFIG_FILE
     if not path.is_file():
         return []
-    return version_policy.served(read_config(path), published_versions(model_directory))
+    return version_policy.served(read(path), published_versions(model_directory))
 
 
 def used_versions(model_directory: Path) -> set[int]:
@@ -109,8 +91,8 @@ def used_versions(model_directory: Path) -> set[int]:
     versions, used = published_versions(model_directory), set()
     for path in config_files(model_directory):
         try:
-            used |= set(version_policy.served(read_config(path), versions)[-1:])
-        except BuilderError as error:
+            used |= set(version_policy.served(read(path), versions)[-1:])
+        except ConfigurationError as error:
             logger.debug("%s", error)  # whoever publishes replaces it
     return used or set(versions[-1:])
 

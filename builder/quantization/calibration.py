@@ -15,6 +15,9 @@ from typing import Any
 from builder.errors import CalibrationError
 from console.files import write_atomically
 
+CALIBRATION_IMAGES = 1024
+"""Training images that a calibration is measured on; `benchmarks/int8_selection.py` chose the number."""
+
 FORMAT = 1
 SUFFIX = ".calibration.json"
 

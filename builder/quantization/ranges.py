@@ -1,6 +1,6 @@
 """Measuring a calibration: the network answers training images, and ONNX Runtime's calibrator watches its activations.
 
-`benchmarks/int8_selection.py` chose method and number of images.
+`benchmarks/int8_selection.py` chose the method.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from builder.errors import CalibrationError
-from builder.quantization.calibration import Calibration
+from builder.quantization.calibration import CALIBRATION_IMAGES, Calibration
 from console.versions import package_versions
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ class Method:
 
 
 METHOD = Method("percentile", 99.99)
-IMAGES = 1024
 
 
 def measure(
@@ -55,7 +54,7 @@ def measure(
     checkpoint_sha256: str,
     training: Dataset,
     *,
-    count: int = IMAGES,
+    count: int = CALIBRATION_IMAGES,
     method: Method = METHOD,
 ) -> Calibration:
     """Calibrate the network on the first training images.

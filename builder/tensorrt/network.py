@@ -50,12 +50,6 @@ class PlanOptions:
     timing_cache: Path | None = timing_cache.DEFAULT_PATH
     compute_capabilities: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.optimization_level <= 5:
-            raise TensorRTError(f"the optimization level must be 0 to 5; found {self.optimization_level}")
-        if self.workspace < 1 << 20:
-            raise TensorRTError(f"the workspace must be 1 MiB or more; found {self.workspace} bytes")
-
     def kept_by(self, library: Library) -> PlanOptions:
         """These options without those that a library does not have."""
         return replace(

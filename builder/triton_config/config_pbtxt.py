@@ -5,6 +5,7 @@ One description for all places; what differs between them is `places.Settings`.
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from builder.errors import BuilderError
 from builder.signature import SIGNATURE, BatchSizes, Signature, Tensor
 from builder.triton_config.places import Place, Settings, WarmUp, places_of, settings_of
 from builder.variants import Precision, Variant
+from console.numbers import TRITON_FIELD_MAX, between
 
 LABELS_FILE = "labels.txt"
 
@@ -32,7 +34,6 @@ _CUDA_OPTIONS = {
     Precision.FP16: {"prefer_nhwc": "1"},
 }
 
-_MOST = 2**31 - 1  # an int32, as instance counts are
 
 _HEADER = "# Written by `python -m builder build`; changes here are lost at the next build.\n"
 _READ_BY = {
@@ -54,27 +55,12 @@ class Scheduling:
         max_queue_size: requests that may wait; one more is refused at once. 0 for no bound. Only dynamic batching has a
             queue with a bound, so it does not apply to a place without.
         served_versions: how many of the newest versions are served side by side.
-
-    Raises:
-        BuilderError: one is out of range.
     """
 
     instances: int | None = None
     max_queue_size: int = 0
     instances_at: Mapping[Place, int] = field(default_factory=dict)
     served_versions: int = 1
-
-    def __post_init__(self) -> None:
-        numbers = [number for number in (self.instances, *self.instances_at.values()) if number is not None]
-        for option, smallest, given in (
-            ("--instances", 1, numbers),
-            ("--max-queue-size", 0, [self.max_queue_size]),
-            ("--serve", 1, [self.served_versions]),
-        ):
-            for number in given:
-                if not smallest <= number <= _MOST:
-                    bound = "or more" if number < smallest else f"to {_MOST}, the most that Triton's field holds"
-                    raise BuilderError(f"{option} must be {smallest} {bound}; found {number}")
 
     def instances_in(self, place: Place, settings: Settings) -> int:
         """How many instances a model has in a place."""
@@ -91,15 +77,16 @@ def parse_instances(text: str) -> dict[str, Any]:
         BuilderError: a place is unknown, or a number is none.
     """
     named = {place.value: place for place in Place if place.value}
+    take = between(1, TRITON_FIELD_MAX)
     try:
         if "=" not in text:
-            return {"instances": int(text)}
+            return {"instances": take(text)}
         pairs = [part.partition("=") for part in text.split(",")]
-        return {"instances_at": {named[name.strip()]: int(number) for name, _, number in pairs}}
+        return {"instances_at": {named[name.strip()]: take(number) for name, _, number in pairs}}
     except KeyError as error:
         raise BuilderError(f"--instances: there is no place {error}", f"choose from: {', '.join(named)}") from None
-    except ValueError:
-        raise BuilderError(f"--instances must be N or PLACE=N[,PLACE=N]; found '{text}'") from None
+    except ArgumentTypeError as error:
+        raise BuilderError(f"argument --instances: {error}", "N, or PLACE=N[,PLACE=N]") from None
 
 
 def model_config(
@@ -153,15 +140,6 @@ def texts(
 def to_text(config: pb.ModelConfig, place: Place = Place.PLAIN) -> str:
     """Print a configuration as its file holds it."""
     return _HEADER + _READ_BY[place] + text_format.MessageToString(config)
-
-
-def parse(text: str) -> pb.ModelConfig:
-    """Read a config.pbtxt.
-
-    Raises:
-        google.protobuf.text_format.ParseError: it has an unknown field or is not a text-format message.
-    """
-    return text_format.Parse(text, pb.ModelConfig())
 
 
 def _newest(count: int) -> pb.ModelVersionPolicy:

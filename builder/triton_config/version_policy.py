@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from builder.triton_config.config_pbtxt import parse
+from console.triton_configuration import parse
 
-_FIXED = "# Bound to versions that are not the newest; `python -m builder rollback MODEL --to N` binds it to another.\n"
+_FIXED = (
+    b"# Bound to versions that are not the newest; `python -m builder rollback MODEL --to N` binds it to another.\n"
+)
 
 
 def served(config: pb.ModelConfig, versions: Iterable[int]) -> list[int]:
@@ -32,21 +34,21 @@ def _latest(policy: pb.ModelVersionPolicy) -> int:
     return max(int(policy.latest.num_versions), 1)  # without a policy Triton serves the newest version
 
 
-def bound(text: str, versions: Sequence[int]) -> str:
-    """A configuration's text with the policy to serve exactly `versions`; comments at its head stay.
+def bound(content: bytes, versions: Sequence[int]) -> bytes:
+    """A configuration's file with the policy to serve exactly `versions`; comments at its head stay.
 
     Raises:
-        google.protobuf.text_format.ParseError: it is not a configuration.
+        ConfigurationError: it is not a configuration.
     """
-    config = parse(text)
+    config = parse(content)
     bind(config, versions)
     comments = []
-    for line in text.splitlines(keepends=True):
-        if not line.startswith("#"):
+    for line in content.splitlines(keepends=True):
+        if not line.startswith(b"#"):
             break
         comments.append(line)
-    head = "".join(line for line in comments if line != _FIXED)
-    return f"{head}{_FIXED}{text_format.MessageToString(config)}"
+    head = b"".join(line for line in comments if line != _FIXED)
+    return head + _FIXED + text_format.MessageToString(config).encode()
 
 
 def bind(config: pb.ModelConfig, versions: Sequence[int]) -> None:

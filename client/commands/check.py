@@ -29,8 +29,6 @@ logger = logging.getLogger("client")
 
 def main(arguments: argparse.Namespace) -> None:
     """Hold every answer against its own image's, model by model; show, write and judge what was found."""
-    if arguments.concurrency < 2:
-        raise ClientError("--concurrency must be 2 or more: some faults come with several requests in flight only")
     found: list[dict[str, Any]] = []
     with Connection(common.endpoint(arguments)) as connection:
         models = common.models(connection.control, arguments, [])

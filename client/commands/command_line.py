@@ -58,14 +58,17 @@ def _add_check(command: argparse.ArgumentParser) -> None:
         "--duration", type=numbers.seconds, default=20, help="seconds a model, at most (default: %(default)s)"
     )
     command.add_argument(
-        "--concurrency", type=numbers.whole, default=16, help="requests in flight (default: %(default)s)"
-    )
+        "--concurrency",
+        type=numbers.between(2),
+        default=16,
+        help="requests in flight: some faults come with several only (default: %(default)s)",
+    )  # fmt: skip
     command.add_argument(
         "--reference", type=Path, metavar="FILE",
         help="right answers (default: those beside the model in --repository, else each image is asked alone first)",
     )  # fmt: skip
     _add_tolerance(command)
-    command.add_argument("--seed", type=numbers.integer, default=0, help="of the images' orders (default: %(default)s)")
+    command.add_argument("--seed", type=numbers.count, default=0, help="of the images' orders (default: %(default)s)")
 
 
 def _add_compare(command: argparse.ArgumentParser) -> None:

@@ -1,11 +1,9 @@
-"""A model's configuration, read and filled in as Triton's core does it (`src/model_config_utils.cc`)."""
+"""A model's backend, where its configuration does not name it, as Triton's core finds it (`model_config_utils.cc`)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-
-from console.triton_configuration import BYTE_ORDER_MARK, without_mark
 
 ENSEMBLE = "ensemble"
 
@@ -27,43 +25,6 @@ FILES = {
     "model.py": "python",
 }
 """A model's file -> the backend that core takes it for, in its order."""
-
-
-class MarkedError(ValueError):
-    """A configuration begins with a byte-order mark; `hint` says how to take it off."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} begins with a byte-order mark, which Triton does not read")
-        self.hint = without_mark(path)
-
-
-def read(path: Path) -> Any:
-    """Parse a configuration's file; where there is none, an empty configuration.
-
-    Raises:
-        MarkedError: it begins with a byte-order mark.
-        ValueError: it is not a model configuration; says what and where.
-    """
-    from google.protobuf import text_format
-    from tritonclient.grpc import model_config_pb2
-
-    config = model_config_pb2.ModelConfig()
-    if not path.is_file():
-        return config
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")  # a comment may be in any encoding
-    if text.startswith(BYTE_ORDER_MARK):
-        raise MarkedError(path)
-    try:
-        return text_format.Parse(text, config)
-    except text_format.ParseError as error:
-        line = error.GetLine() or 1
-        foreign = _is_foreign(text.split("\n")[line - 1])
-        what = f"line {line} is not UTF-8 text" if foreign else str(error)
-        raise ValueError(f"{path} is not a Triton model configuration: {what}") from None
-
-
-def _is_foreign(line: str) -> bool:
-    return any("\udc80" <= character <= "\udcff" for character in line)  # what was not UTF-8, as it was read
 
 
 def backend_of(config: Any, directory: Path) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from console.triton_configuration import ConfigurationError, read
 from console.triton_faults import faults_of
 from server.errors import ServerError
-from server.selection.configuration import ENSEMBLE, MarkedError, backend_of, is_model, read
+from server.selection.configuration import ENSEMBLE, backend_of, is_model
 from server.selection.places import config_file, config_files, has_gpu
 from server.selection.repositories import find_models
 from server.triton import backend_folders
@@ -127,19 +128,23 @@ def _own_config(directory: Path, name: str) -> bool:
 
 def _faults(models: Mapping[str, Path]) -> dict[str, list[str]]:
     """Of served models and of those left out, in every configuration: the repository goes to the container as it is."""
-    found: dict[str, list[str]] = {}
+    found = {}
     for name, directory in models.items():
-        configs, unreadable = {}, []
-        for path in config_files(directory):
-            try:
-                configs[str(path.relative_to(directory))] = read(path)
-            except MarkedError as error:
-                unreadable.append(f"{error}; {error.hint}")
-            except ValueError as error:
-                unreadable.append(str(error))
+        configs, unreadable = _configs(directory)
         if faults := [*faults_of(configs), *unreadable]:
             found[name] = faults
     return found
+
+
+def _configs(directory: Path) -> tuple[dict[str, Any], list[str]]:
+    """A model's configurations by their paths in its directory, and what is wrong with those that are none."""
+    configs, unreadable = {}, []
+    for path in config_files(directory):
+        try:
+            configs[str(path.relative_to(directory))] = read(path)
+        except ConfigurationError as error:
+            unreadable.append(f"{error}; {error.hint}")
+    return configs, unreadable
 
 
 class _Examined:
@@ -174,14 +179,13 @@ class _Examined:
             return Reason("it has no config.pbtxt, and no version with a model", "")
         try:
             config = read(path)
-        except MarkedError as error:
+        except ConfigurationError as error:
             return Reason(str(error), error.hint)
-        except ValueError as error:
-            return Reason(str(error), _REWRITE)
         backend = backend_of(config, directory)
         if backend == ENSEMBLE:
             return self._why_not_ensemble(config)
-        return _why_not_backend(config, backend) or self._why_not_incomplete(config, backend, has_file)
+        reason = _why_not_backend(config, backend, directory)
+        return reason or self._why_not_incomplete(config, backend, has_file)
 
     def _why_not_ensemble(self, config: Any) -> Reason | None:
         for step in config.ensemble_scheduling.step:
@@ -203,15 +207,24 @@ class _Examined:
         return None
 
 
-def _why_not_backend(config: Any, backend: str) -> Reason | None:
+def _why_not_backend(config: Any, backend: str, directory: Path) -> Reason | None:
     if backend not in ("python", *backend_folders.present()):
         known = f"no {backend} backend" if backend else "no backend for it: its config.pbtxt names none"
-        hint = backend_folders.INSTALL.get(backend, _CONTAINER) if backend else _REWRITE
-        return Reason(f"the embedded server has {known}", hint)
+        ways = [backend_folders.INSTALL[backend]] if backend in backend_folders.INSTALL else []
+        if backend not in backend_folders.HERE_ALONE:
+            ways += _in_container(directory)
+        return Reason(f"the embedded server has {known}", "; ".join(ways) if backend else _REWRITE)
     groups = list(config.instance_group)
     if groups and all(group.kind == group.KIND_GPU for group in groups) and not has_gpu():
-        return Reason("its instances are KIND_GPU and this machine has no NVIDIA GPU", _CONTAINER)
+        return Reason(
+            "its instances are KIND_GPU and this machine has no NVIDIA GPU", "; ".join(_in_container(directory))
+        )
     return None
+
+
+def _in_container(directory: Path) -> list[str]:
+    """That NVIDIA's container may serve a model; where it would answer wrong, or end, that and what to change."""
+    return faults_of(_configs(directory)[0]) or [_CONTAINER]
 
 
 def _why_not_by_name(name: str) -> Reason | None:

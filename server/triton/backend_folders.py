@@ -13,10 +13,13 @@ BACKENDS = {
 RTX, PyPI has the second only), and its folders in server/backends, which Triton reads as one."""
 
 INSTALL = {
-    "tensorrt": "pip install tensorrt-cu13 in the server's environment, or use NVIDIA's container: make serve",
+    "tensorrt": "pip install tensorrt-cu13 in the server's environment",
     "tensorrt_rtx": "make setup-gpu installs TensorRT for RTX",
 }
 """Backend -> how to get its library, where it is not there from the start."""
+
+HERE_ALONE = ("tensorrt_rtx",)
+"""Backends that NVIDIA's container lacks."""
 
 
 def present() -> dict[str, tuple[str, ...]]:

@@ -32,14 +32,12 @@ def reserve(host: str, http: int, grpc: int, metrics: int) -> Ports:
     before Triton binds it; Triton then says so.
 
     Raises:
-        ServerError: a port is out of range or in use, or `host` is not an address of this machine.
+        ServerError: a port is in use, or `host` is not an address of this machine.
     """
     sockets = []
     chosen = {}
     try:
         for option, port in (("http", http), ("grpc", grpc), ("metrics", metrics)):
-            if not 0 <= port <= 65535:
-                raise ServerError(f"--{option}-port must be 0..65535; found {port}")
             listener = socket.socket()
             sockets.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Triton does: TIME_WAIT is not busy

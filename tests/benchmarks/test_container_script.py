@@ -157,6 +157,8 @@ def test_both_models_are_measured_and_packed_and_nothing_is_left(machine):
     for name in ("probe", "latency-small", "latency-large", "perf-analyzer-small"):
         assert codes[name] in ("0", "1"), text
     assert {row["model"] for row in json.loads((place / "probe.json").read_text())["rows"]} == {"first", "second"}
+    report = (place / "report/report.md").read_text()
+    assert "Whether answers belong to their images" in report, "what client check found is in the report too"
     assert "Docker version 0" in (machine / "unpacked" / "versions.txt").read_text()
     assert json.loads((place / "config-first.json").read_text())["name"] == "first"
     started = next(call for call in (machine / "calls").read_text().splitlines() if call.startswith("run --detach"))

@@ -3,15 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from builder.signature import BATCH_SIZES, SIGNATURE, BatchSizes
-from builder.triton_config.config_pbtxt import Scheduling, model_config, parse, parse_instances, texts, to_text
+from builder.triton_config.config_pbtxt import Scheduling, model_config, parse_instances, texts, to_text
 from builder.triton_config.places import Place, places_of
 from builder.variants import VARIANTS, Engine, Precision, variants_named
 from console import UserError
 from console.files import write_atomically
+from console.triton_configuration import ConfigurationError, parse
 from console.triton_faults import known_faults
 
 EVERYWHERE = [(variant, place) for variant in VARIANTS.values() for place in places_of(variant)]
@@ -28,7 +28,7 @@ def test_text_reads_back_as_the_same_message(config):
 
 
 def test_triton_refuses_a_field_that_does_not_exist(config):
-    with pytest.raises(text_format.ParseError, match="max_batchsize"):
+    with pytest.raises(ConfigurationError, match="max_batchsize"):
         parse(to_text(config).replace("max_batch_size", "max_batchsize"))
 
 
@@ -69,7 +69,15 @@ def test_instances_are_as_many_as_asked_for(engine):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("0", "1 or more"), ("two", "PLACE=N"), ("cpu=", "PLACE=N"), ("gpu=2", "no place 'gpu'")]
+    ("text", "said"),
+    [
+        ("0", "argument --instances: expected a whole number of 1 to 2147483647, found '0'"),
+        ("9999999999", "of 1 to 2147483647, found '9999999999'"),
+        ("two", "found 'two'"),
+        ("cpu=", "found ''"),
+        ("cpu=0", "found '0'"),
+        ("gpu=2", "no place 'gpu'"),
+    ],
 )
 def test_instances_that_cannot_be_read(text, said):
     with pytest.raises(UserError, match=said):

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
-from builder.triton_config.config_pbtxt import parse
 from builder.triton_config.places import Place, places_of
 from builder.variants import VARIANTS, Engine, Variant
+from console.triton_configuration import parse
 from console.triton_faults import known_faults
 from tests.builder.triton_config.test_config_pbtxt import GOLDENS
 

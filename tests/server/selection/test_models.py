@@ -10,6 +10,7 @@ from server.selection.models import select_models
 from server.selection.places import config_name
 from tests.support.models import add_model, tensor
 
+BOTH = "optimization { cuda { graphs: true output_copy_stream: true } }"
 IO = "\n" + tensor("input", "x", "TYPE_FP32", [1]) + tensor("output", "y", "TYPE_FP32", [1])
 
 
@@ -101,6 +102,8 @@ SERVED = {
     "chinese_in_a_string": ('parameters { key: "作者" value { string_value: "王" } }' + IO, "model.onnx"),
     "umlauts_in_a_tensor": (IO.replace('"x"', '"größe"'), "model.onnx"),
     "latin_1_in_a_comment": (b"# gr\xf6\xdfe\n" + IO.encode(), "model.onnx"),
+    "latin_1_in_a_string": (b'parameters { key: "gr\xf6\xdfe" }' + IO.encode(), "model.onnx"),
+    "numbers_as_c_writes_them": ("optimization { cuda { graphs: 0x1 } } max_batch_size: 010" + IO, "model.onnx"),
     "carriage_returns": (IO.replace("\n", "\r\n"), "model.onnx"),
     "sequences": ("sequence_batching { }" + IO, "model.onnx"),
 }
@@ -119,7 +122,7 @@ LEFT_OUT = {
     "no_configuration": (None, "model.onnx", "it has no config.pbtxt", "--auto-complete-config"),
     "unknown_field": (f"max_batchsize: 4{IO}", "model.onnx", r"config\.pbtxt .*1:1.*max_batchsize", "correct it"),
     "byte_order_mark": (f"\ufeff{IO}", "model.onnx", "begins with a byte-order mark", r"sed -i '1s/^\xef\xbb\xbf//'"),
-    "latin_1_in_a_string": (b'# 1\nname: "gr\xf6\xdfe"', "model.onnx", "line 2 is not UTF-8 text", "correct it"),
+    "no_break_space": ('# 1\nname:\u00a0"a"', "model.onnx", "2:6: .*is not ASCII", "correct it"),
     "line\nend": (IO, "model.onnx", r"its name holds '\\n'", "rename"),
     "*": (IO, "model.onnx", "its name is Triton's own", "rename"),
 }
@@ -224,12 +227,53 @@ def test_what_triton_refuses_is_left_out_unless_it_was_asked_for_or_is_all_there
 
 
 def test_a_configuration_that_answers_wrong_in_the_container_is_named_served_or_not(tmp_path):
-    both = "optimization { cuda { graphs: true output_copy_stream: true } }"
-    add_model(tmp_path, "onnx", f'platform: "onnxruntime_onnx" {both}' + IO)
-    add_model(tmp_path, "plan", f'platform: "tensorrt_plan" {both}')
+    add_model(tmp_path, "onnx", f'platform: "onnxruntime_onnx" {BOTH}' + IO)
+    add_model(tmp_path, "plan", f'platform: "tensorrt_plan" {BOTH}')
     selection = select_models(tmp_path)
     assert set(selection.faults) == {"plan"}
     assert "other requests" in selection.faults["plan"][0]
+
+
+ENDS = (
+    'optimization { execution_accelerators { gpu_execution_accelerator { name: "cuda" '
+    'parameters { key: "enable_cuda_graph" value: "1" } } } }'
+)
+HINTS = {
+    "right": ('platform: "tensorrt_plan"', None, "make serve", []),
+    "wrong": (f'platform: "tensorrt_plan" {BOTH}', None, "Remove output_copy_stream", ["WRONG", "config.pbtxt"]),
+    "wrong, by its file": (BOTH, None, "Remove output_copy_stream", ["other requests", "issues/8550"]),
+    "wrong in the container's place": (
+        'platform: "tensorrt_plan"',
+        f'platform: "tensorrt_plan" {BOTH}',
+        "Remove output_copy_stream",
+        ["(in configs/gpu_container.pbtxt)"],
+    ),
+    "ends it": (
+        f'platform: "onnxruntime_onnx" instance_group {{ kind: KIND_GPU }} {ENDS}' + IO,
+        None,
+        "Remove enable_cuda_graph",
+        ["SIGSEGV"],
+    ),
+}
+
+
+@pytest.mark.parametrize("row", HINTS)
+def test_a_model_that_the_container_would_serve_wrong_is_not_sent_there(row, tmp_path, monkeypatch):
+    monkeypatch.setattr("server.selection.models.has_gpu", lambda: False)
+    config, in_container, remedy, named = HINTS[row]
+    directory = add_model(tmp_path, "theirs", config).parents[1]
+    (directory / "1/model.plan").write_bytes(b"a plan")
+    if in_container:
+        (directory / "configs").mkdir()
+        (directory / "configs/gpu_container.pbtxt").write_text(in_container)
+    add_model(tmp_path, "around", ensemble("theirs"))
+    for wanted in ("theirs", "around"):
+        with pytest.raises(ServerError, match="theirs") as error:
+            select_models(tmp_path, [wanted])
+        hint = error.value.hint
+        assert remedy in hint
+        assert all(word in hint for word in named)
+        assert "make serve" not in hint or remedy == "make serve"
 
 
 def test_a_fault_is_found_in_a_configuration_that_is_not_read_here(tmp_path):

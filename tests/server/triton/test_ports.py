@@ -21,7 +21,6 @@ def test_the_same_port_twice_is_busy():
         reserve("127.0.0.1", free, free, 0)
 
 
-@pytest.mark.parametrize(("host", "port", "said"), [("127.0.0.1", 70000, "0..65535"), ("192.0.2.1", 0, "192.0.2.1")])
-def test_impossible_addresses(host, port, said):
-    with pytest.raises(ServerError, match=said):
-        reserve(host, port, 0, 0)
+def test_an_impossible_address():
+    with pytest.raises(ServerError, match=r"192\.0\.2\.1"):
+        reserve("192.0.2.1", 0, 0, 0)

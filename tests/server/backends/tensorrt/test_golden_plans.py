@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from builder.signature import BATCH_SIZES
-from builder.triton_config import config_pbtxt
+from console.triton_configuration import parse
 from tests.builder.triton_config.test_config_pbtxt import GOLDENS
 from tests.server.backends.tensorrt.test_decisions import described
 
@@ -21,7 +21,7 @@ def test_there_are_plans_of_both_libraries():
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: str(path.relative_to(GOLDENS)))
 def test_a_golden_configuration_is_served_with_all_its_graphs(path, backend):
     checks, specs = backend("plan_checks"), backend("graph_specs")
-    config = MessageToDict(config_pbtxt.parse(path.read_text()), preserving_proto_field_name=True)
+    config = MessageToDict(parse(path.read_text()), preserving_proto_field_name=True)
     facts = described(backend("engine_facts"), "base")
     checks.check_before_loading(config, "GPU", f"{config['name']}_0_0")
     checks.check_tensors(config, facts, list(facts.profiles))

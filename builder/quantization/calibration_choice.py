@@ -61,5 +61,10 @@ def _calibration(source: Checkpoint, named: Path | None, data: Path | None) -> C
         ) from None
     from builder.quantization import ranges
 
-    logger.info("calibrating on %d training images, since there is no %s (keep it: %s)", ranges.IMAGES, path, how)
+    logger.info(
+        "calibrating on %d training images, since there is no %s (keep it: %s)",
+        calibration.CALIBRATION_IMAGES,
+        path,
+        how,
+    )
     return ranges.measure(onnx_export.export(source.classifier(), BATCH_SIZES), source.sha256, training)
