@@ -68,14 +68,14 @@ def check_version(name: str, version: str, ready: Callable[[str], tuple[str, ...
         )
 
 
-def check_tensors(name: str, metadata: dict[str, Any]) -> None:
-    """See that a model takes raw CIFAR-10 images and gives logits.
+def check_tensors(name: str, metadata: Any) -> None:
+    """See that a model takes raw CIFAR-10 images and gives logits, by its `ModelMetadataResponse`.
 
     Raises:
         ClientError: it does not.
     """
-    for tensors, expected in ((metadata["inputs"], INPUT), (metadata["outputs"], OUTPUT)):
-        found = [(tensor["name"], tensor["datatype"], [int(n) for n in tensor["shape"]]) for tensor in tensors]
+    for tensors, expected in ((metadata.inputs, INPUT), (metadata.outputs, OUTPUT)):
+        found = [(tensor.name, tensor.datatype, list(tensor.shape)) for tensor in tensors]
         if found != [expected]:
             raise ClientError(
                 f"model '{name}' is not one of this project's: expected {_described([expected])}, "
@@ -91,4 +91,4 @@ def readiness(versions: tuple[str, ...]) -> str:
 
 
 def _described(tensors: list[tuple[str, str, list[int]]]) -> str:
-    return ", ".join(f"{name} {dtype} {shape}" for name, dtype, shape in tensors)
+    return ", ".join(f"{name} {dtype} {shape}" for name, dtype, shape in tensors) or "nothing"

@@ -39,23 +39,19 @@ def states(control: Control) -> dict[str, State]:
     Raises:
         ClientError: the server does not answer, or keeps its index for others.
     """
-    entries = _entries(control)
+    entries = control.call("get_model_repository_index").models
     found = {}
-    for name in sorted({str(entry["name"]) for entry in entries}):
-        own = [entry for entry in entries if entry["name"] == name]
-        ready = {str(entry.get("version", "")) for entry in own if entry.get("state") == "READY"}
-        loading = any(entry.get("state") == "LOADING" for entry in own)
+    for name in sorted({entry.name for entry in entries}):
+        own = [entry for entry in entries if entry.name == name]
+        ready = {entry.version for entry in own if entry.state == "READY"}
+        loading = any(entry.state == "LOADING" for entry in own)
         found[name] = State(True, tuple(sorted(ready, key=lambda text: (len(text), text))), loading)
     return found
 
 
-def configuration(control: Control, name: str, state: State) -> dict[str, Any]:
-    """What a ready model is configured with; empty for one that is not ready."""
-    if not state.ready:
-        return {}
-    options = {} if control.is_http else {"as_json": True}
-    found: dict[str, Any] = control.call("get_model_config", name, state.ready[-1], **options)
-    return found
+def configuration(control: Control, name: str, state: State) -> Any:
+    """What a ready model is configured with, `ModelConfig`; None for one that is not ready."""
+    return control.call("get_model_config", name, state.ready[-1]).config if state.ready else None
 
 
 def load(control: Control, name: str) -> None:
@@ -72,8 +68,3 @@ def reason(error: ClientError) -> str:
     text = _STACK.sub("", str(error)).rstrip("; ")
     text = re.sub(r"^load failed for model '.*?': ", "", text)
     return re.sub(r" is at UNAVAILABLE state: (Internal: |Invalid argument: )?(TritonModelException: )?", ": ", text)
-
-
-def _entries(control: Control) -> list[dict[str, Any]]:
-    index = control.call("get_model_repository_index", **({} if control.is_http else {"as_json": True}))
-    return list(index if isinstance(index, list) else index.get("models", []))
