@@ -99,6 +99,8 @@ class Control:
             check_version(name, version, self.ready_versions)
         try:
             metadata = self.call("get_model_metadata", name, version)
+        except RequestTimedOutError:
+            raise
         except RequestFailedError as error:
             raise self._not_served(name, version, error) from None
         check_tensors(name, metadata)
@@ -175,6 +177,8 @@ class Control:
             return name in {entry for entry, _ in known}
         try:
             return bool(self.call("get_model_metadata", name))
+        except RequestTimedOutError:
+            raise
         except RequestFailedError:
             return False
 

@@ -112,7 +112,9 @@ class HttpControl:
         try:
             found = around(json.loads(content))
             json_format.ParseDict(found, answer, ignore_unknown_fields=True)  # a newer Triton says more
-            whole = all(name in found and _is_said(answer, name) for name in needed)
+            whole = _has_shape(found, answer.DESCRIPTOR) and all(
+                found[name] is not None and _is_said(answer, name) for name in needed
+            )
         except Exception:  # noqa: BLE001  both raise more than they say, on JSON that is deep, long or not of the shape
             whole = False
         if not whole:
@@ -149,6 +151,19 @@ def said(reply: Reply) -> str:
 
 def _model(name: str, version: str) -> str:
     return f"v2/models/{quoted(name)}" + (f"/versions/{quoted(version)}" if version else "")
+
+
+def _has_shape(found: Any, descriptor: Any) -> bool:
+    """Whether what stands for a message is an object; the parser takes a text's characters for unknown fields."""
+    if not isinstance(found, dict):
+        return False
+    for field in descriptor.fields:
+        value, kind = found.get(field.name), field.message_type
+        if value is None or kind is None or kind.GetOptions().map_entry:
+            continue
+        if not all(_has_shape(entry, kind) for entry in (value if isinstance(value, list) else [value])):
+            return False
+    return True
 
 
 def _is_said(answer: Message, field: str) -> bool:
