@@ -12,7 +12,7 @@ from cifar10 import CLASS_NAMES, IMAGE_SHAPE
 from client.connection import explain
 from client.connection.endpoint import Endpoint, Transport
 from client.connection.http_exchange import quoted
-from client.connection.model import INPUT, OUTPUT, Model, check_tensors, check_version, in_order, readiness
+from client.connection.model import INPUT, OUTPUT, Model, check_name, check_tensors, check_version, in_order, readiness
 from client.errors import ClientError, RequestFailedError, RequestTimedOutError, ServerUnreachableError
 from console import triton_configuration
 
@@ -78,6 +78,7 @@ class Control:
         Raises:
             ClientError: as `model`.
         """
+        check_name(text)
         name, _, version = text.rpartition(":")
         if not name or self._knows(text) or not self._knows(name):
             return self.model(text)
@@ -95,6 +96,7 @@ class Control:
         Raises:
             ClientError: no such model or version, or its tensors are others than this project's.
         """
+        check_name(name)
         if version:
             check_version(name, version, self.ready_versions)
         try:
@@ -129,8 +131,10 @@ class Control:
     def class_names(self, model: Model, image: NDArray[np.uint8]) -> dict[int, str]:
         """Class names by index, as the classification extension gives them for an image UINT8 [32, 32, 3].
 
+        Bytes that are not UTF-8 stay in them as Python's surrogate escapes.
+
         Raises:
-            RequestFailedError: the server has no labels for the model.
+            RequestFailedError: the server refuses, or gives no classes.
         """
         import tritonclient.grpc as grpcclient
         import tritonclient.http as httpclient
@@ -140,10 +144,17 @@ class Control:
         tensor.set_data_from_numpy(image[None])
         asked = [library.InferRequestedOutput(OUTPUT[0], class_count=len(CLASS_NAMES))]
         result = self.call("infer", model.name, [tensor], model_version=model.version, outputs=asked)
-        names = {}
-        for entry in result.as_numpy(OUTPUT[0]).reshape(-1):
-            _, index, *label = entry.decode().split(":", 2)  # VALUE:INDEX[:LABEL]
-            names[int(index)] = label[0] if label else ""
+        names, entry = {}, None
+        try:
+            for entry in result.as_numpy(OUTPUT[0]).reshape(-1):
+                _, index, *label = entry.decode(errors="surrogateescape").split(":", 2)
+                names[int(index)] = label[0] if label else ""
+        except Exception as error:  # noqa: BLE001  tritonclient's parser raises what it meets
+            found = repr(entry) if entry is not None else explain.one_line(str(error))
+            raise RequestFailedError(
+                f"the classes of model '{model.label}' cannot be read: expected VALUE:INDEX[:LABEL], found {found}",
+                "does a gateway or another server than Triton answer?",
+            ) from None
         return names
 
     def call(self, function: str, *args: Any, **options: Any) -> Any:

@@ -50,6 +50,18 @@ def in_order(versions: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda version: (len(version), version)))
 
 
+def check_name(name: str) -> None:
+    """See that a model's name can be sent: a command line may hold any bytes.
+
+    Raises:
+        ClientError: it is not UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ClientError(f"a model's name must be UTF-8; found {name!r}", "is --model spelt right?") from None
+
+
 def check_version(name: str, version: str, ready: Callable[[str], tuple[str, ...]]) -> None:
     """See that a version is written as Triton writes it.
 

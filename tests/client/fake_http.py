@@ -40,7 +40,7 @@ def fake_http(changed: Mapping[str, Any]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802  http.server's name
+        def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             answer = answers.get(self.path, (400, UNKNOWN))
             if isinstance(answer, int):

@@ -71,7 +71,9 @@ def test_an_answer_of_another_shape_is_named(path, kind):
         with contextlib.closing(Control(Endpoint(url, Transport.HTTP, 10))) as control:
             ask(control)
     said = str(raised.value)
-    assert f"what answers at {url} is not Triton's HTTP service: asked for {path}, expected the JSON of {expected}" in said
+    assert (
+        f"what answers at {url} is not Triton's HTTP service: asked for {path}, expected the JSON of {expected}" in said
+    )
     assert ", found " in said
     assert len(said) < 400
     assert "is it the right port?" in raised.value.hint
@@ -146,7 +148,9 @@ def test_a_name_that_http_has_to_quote_is_asked_over_grpc():
 @pytest.mark.parametrize("path", [path for path in ASKED if path != "/v2"])
 def test_no_command_ends_in_a_traceback(run_client, command, path):
     options = ("--model=m",) if command != "compare" else ()
-    with fake_http({path: {"a": 1}, **({"/v2/models/m": ANSWERS["/v2/models/m"]} if path != "/v2/models/m" else {})}) as url:
+    with fake_http(
+        {path: {"a": 1}, **({"/v2/models/m": ANSWERS["/v2/models/m"]} if path != "/v2/models/m" else {})}
+    ) as url:
         done = run_client(command, f"--url={url}", "--transport=http", "--timeout=5", *options)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
