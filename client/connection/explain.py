@@ -27,6 +27,9 @@ _NOT_HTTP2 = ("failed parsing http/2", "http1.x server", "expected settings fram
 _HTTP2_STATUS = re.compile(r"received http2 header with status: (?P<status>[0-9]{3})", re.IGNORECASE)
 """gRPC's words for an answer that is HTTP/2 and none of a gRPC server: a gateway, or a web server."""
 
+_A_PAGE = "data frame with end_stream flag received"
+"""gRPC's words for a body without the trailers that each of its own answers has, under the status 200."""
+
 _NOT_THE_PROTOCOL = ("exception deserializing response", "error parsing response")
 """gRPC's words for an answer of another service than was asked for."""
 
@@ -206,6 +209,8 @@ def _of_another_server(endpoint: Endpoint, status: str, message: str) -> ClientE
             f"no Triton answers at {endpoint.url}: something takes connections there and closes them at once",
             f"is it the gRPC port ({DEFAULT_PORT[endpoint.transport]} by default) and no other? Does it want --tls-ca?",
         )
+    if _A_PAGE in lower:
+        return not_triton(endpoint, "it answers with a web page, or what else is not gRPC's, over HTTP/2")
     if any(words in lower for words in _NOT_THE_PROTOCOL):
         return not_triton(endpoint, f"a gRPC server with other messages ({message})")
     if status == "UNIMPLEMENTED":

@@ -27,14 +27,15 @@ ANSWERS: dict[str, Any] = {
     "/v2/models/stats": {"model_stats": [{"name": "m", "version": "1", "inference_count": 3}]},
     "/v2/repository/index": [{"name": "m", "version": "1", "state": "READY"}],
 }
-"""Of a good server; what is no bytes is sent as JSON, an int is an error's status, and may come with content."""
+"""Of a good server; what is no bytes is sent as JSON, an int is an error's status, and may come with content
+and headers; a function gives one of these anew for each request."""
 
 UNKNOWN = b'{"error":"Request for unknown model: is not found"}'
 
 
 @contextmanager
 def fake_http(changed: Mapping[str, Any]) -> Iterator[str]:
-    """Serve `ANSWERS` with changes on a free port, and yield HOST:PORT; other paths are models that it does not have."""
+    """Serve `ANSWERS` with changes on a free port, and yield HOST:PORT; other paths are models that are not there."""
     answers = {**ANSWERS, **changed}
 
     class Handler(BaseHTTPRequestHandler):
@@ -43,12 +44,13 @@ def fake_http(changed: Mapping[str, Any]) -> Iterator[str]:
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             answer = answers.get(self.path, (400, UNKNOWN))
-            if isinstance(answer, int):
-                answer = answer, b""
-            status, content = answer if isinstance(answer, tuple) else (200, answer)
+            answer = answer() if callable(answer) else answer
+            answer = (answer, b"") if isinstance(answer, int) else answer
+            status, content, *headers = answer if isinstance(answer, tuple) else (200, answer)
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            for name, value in {"Content-Length": str(len(body)), **(headers[0] if headers else {})}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

@@ -8,6 +8,9 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
+_HANDSHAKE = b"\x16"
+"""With which a TLS client begins."""
+
 
 @contextlib.contextmanager
 def answering(
@@ -18,7 +21,7 @@ def answering(
     Args:
         parts: what is sent, made anew for each connection.
         closes: close it then; otherwise nothing more comes, until the block ends.
-        tls: secure each connection with it.
+        tls: secure each connection with it, unless the other side begins without.
     """
     server = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
@@ -27,7 +30,8 @@ def answering(
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             stack.enter_context(plain)
             plain.settimeout(10)
-            connection = stack.enter_context(tls.wrap_socket(plain, server_side=True)) if tls else plain
+            secures = tls is not None and plain.recv(1, socket.MSG_PEEK) == _HANDSHAKE
+            connection = stack.enter_context(tls.wrap_socket(plain, server_side=True)) if secures else plain
             connection.recv(65536)
             for part in parts():
                 if ended.is_set():
