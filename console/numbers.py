@@ -6,6 +6,8 @@ import argparse
 import math
 from collections.abc import Callable
 
+_LONGEST = 365 * 24 * 60 * 60
+
 
 def number(text: str, convert: Callable[[str], float], good: Callable[[float], bool], expected: str) -> float:
     """A number that is good.
@@ -44,5 +46,6 @@ def count(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """A time."""
-    return number(text, float, lambda value: 0 < value < float("inf"), "seconds, more than 0")
+    """A time to wait; beyond some centuries sockets raise, threads do too, and gRPC is late at once."""
+    expected = f"seconds, more than 0 and at most {_LONGEST} (a year)"
+    return number(text, float, lambda value: 0 < value <= _LONGEST, expected)

@@ -11,6 +11,8 @@ import pytest
 from console import numbers
 from tests.support.triton import ROOT
 
+SECONDS = "seconds, more than 0 and at most 31536000 (a year)"
+
 
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
@@ -18,7 +20,8 @@ from tests.support.triton import ROOT
         (numbers.integer, {"0": 0, "-3": -3, " 7 ": 7, "1_000": 1000}, ["", "x", "1.5", "nan", "inf", "0x10", "1e3"]),
         (numbers.whole, {"1": 1, "64": 64}, ["0", "-1", "x", "1.0", "", "nan"]),
         (numbers.count, {"0": 0, "5": 5}, ["-1", "x", "0.5", ""]),
-        (numbers.seconds, {"0.5": 0.5, "1e3": 1000.0}, ["0", "-1", "nan", "inf", "-inf", "x", "", "1s"]),
+        (numbers.seconds, {"0.5": 0.5, "1e3": 1000.0}, ["0", "-1", "nan", "inf", "-inf", "x", "", "1s", "1e12"]),
+        (numbers.seconds, {"31536000": 31536000.0, "1e-9": 1e-9}, ["31536001", "1e300", "9" * 400]),
     ],
 )
 def test_what_is_taken_and_what_is_refused(kind, good, bad):
@@ -31,9 +34,18 @@ def test_what_is_taken_and_what_is_refused(kind, good, bad):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("server --timeout nan", "argument --timeout: expected seconds, more than 0, found 'nan'"),
-        ("server --timeout -1", "argument --timeout: expected seconds, more than 0, found '-1'"),
-        ("server --timeout inf", "argument --timeout: expected seconds, more than 0, found 'inf'"),
+        (
+            "server --timeout nan",
+            f"argument --timeout: expected {SECONDS}, found 'nan'",
+        ),
+        (
+            "server --timeout -1",
+            f"argument --timeout: expected {SECONDS}, found '-1'",
+        ),
+        (
+            "server --timeout inf",
+            f"argument --timeout: expected {SECONDS}, found 'inf'",
+        ),
         ("server --http-port x", "argument --http-port: expected a whole number, found 'x'"),
         ("builder rollback m --to x", "argument --to: expected a whole number, found 'x'"),
         ("builder build --keep 1.5", "argument --keep: expected a whole number, found '1.5'"),
@@ -43,7 +55,14 @@ def test_what_is_taken_and_what_is_refused(kind, good, bad):
         ("builder train --epochs many", "argument --epochs: expected a whole number, found 'many'"),
         ("builder calibrate --images x", "argument --images: expected a whole number, found 'x'"),
         ("client check --seed x", "argument --seed: expected a whole number, found 'x'"),
-        ("client latency --timeout nan", "argument --timeout: expected seconds, more than 0, found 'nan'"),
+        (
+            "client latency --timeout nan",
+            f"argument --timeout: expected {SECONDS}, found 'nan'",
+        ),
+        ("client latency --timeout 1e12", f"expected {SECONDS}, found '1e12'"),
+        ("client check --duration 1e10", f"expected {SECONDS}, found '1e10'"),
+        ("client analyze --model m --limit 1e10", f"expected {SECONDS}, found '1e10'"),
+        ("server --timeout 1e12", f"expected {SECONDS}, found '1e12'"),
         ("client latency --rounds 0", "argument --rounds: expected a whole number of 1 or more, found '0'"),
     ],
 )

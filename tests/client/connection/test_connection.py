@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.client.conftest import write_dataset
+from tests.client.fake_http import fake_http
 from tests.client.fake_triton import Behaviour, fake_triton
 
 
@@ -106,3 +107,16 @@ def test_certificates_that_cannot_be_used_are_named(run_client, certificates, op
     done = run_client("accuracy", "--model=classifier", *named)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+@pytest.mark.parametrize("timeout", ["31536000", "0.001"])
+def test_the_longest_and_the_shortest_timeout_mean_what_they_say(run_client, transport, timeout):
+    with fake_triton(Behaviour()) as grpc_url, fake_http({}) as http_url:
+        url = {"grpc": grpc_url, "http": http_url}[transport]
+        done = run_client(
+            "reload", f"--url={url}", f"--transport={transport}", f"--timeout={timeout}", "--model=absent"
+        )
+    assert done.returncode == 1
+    said = "has no model 'absent'" if float(timeout) > 1 else "no answer within 0.001 s"
+    assert said in done.stderr.splitlines()[-2]
