@@ -11,6 +11,9 @@ from collections.abc import Callable
 TRITON_FIELD_MAX = 2**31 - 1
 """The most that a number in Triton's configuration holds: int32, as instance counts are."""
 
+_LONGEST = 365 * 24 * 60 * 60
+"""Seconds, a year: whoever means no limit names this much, and gRPC takes far more for a time that has passed."""
+
 
 def number(text: str, convert: Callable[[str], float], good: Callable[[float], bool], expected: str) -> float:
     """A number that is good.
@@ -54,5 +57,6 @@ port = between(0, 65535)
 
 
 def seconds(text: str) -> float:
-    """A time."""
-    return number(text, float, lambda value: 0 < value < float("inf"), "seconds, more than 0")
+    """A time to wait; beyond some centuries sockets raise, threads do too, and gRPC is late at once."""
+    expected = f"seconds, more than 0 and at most {_LONGEST} (a year)"
+    return number(text, float, lambda value: 0 < value <= _LONGEST, expected)

@@ -78,7 +78,7 @@ def serve(arguments: argparse.Namespace) -> int:
             if name in selection.reasons and fault in selection.reasons[name].hint:
                 continue  # said already
             logger.warning("warning: %s: %s", one_line(name), one_line(fault))
-    if not arguments.host.startswith("127.") and arguments.host not in ("localhost", "::1"):
+    if not arguments.host.startswith("127.") and arguments.host not in ("localhost", "::1", "[::1]"):
         logger.warning("warning: Triton 24.10 has known vulnerabilities; %s may be reachable by others", arguments.host)
     ports = reserve(arguments.host, arguments.http_port, arguments.grpc_port, arguments.metrics_port)
     with (
@@ -99,8 +99,8 @@ def serve(arguments: argparse.Namespace) -> int:
         _say_left_out({name: Reason(text) for name, text in refused.items()})
         watch = Watch(server, arguments.timeout)
         logger.info(
-            "Triton serves %s at %s:%d (gRPC), http://%s:%d (HTTP), http://%s:%d/metrics",
-            ", ".join(selection.served), ports.host, ports.grpc, ports.host, ports.http, ports.host, ports.metrics,
+            "Triton serves %s at %s (gRPC), http://%s (HTTP), http://%s/metrics",
+            ", ".join(selection.served), ports.grpc_address, ports.http_address, ports.metrics_address,
         )  # fmt: skip
         if arguments.ready_file:
             _write_ready_file(arguments.ready_file, server, selection, name_of_config)
@@ -145,9 +145,9 @@ def _run_beside(watch: Watch, ports: Ports, command: list[str]) -> int:
     """Run a command while the server serves, and return its exit code."""
     environment = {
         **os.environ,
-        "TRITON_URL": f"{ports.host}:{ports.grpc}",
-        "TRITON_HTTP_URL": f"http://{ports.host}:{ports.http}",
-        "TRITON_METRICS_URL": f"http://{ports.host}:{ports.metrics}/metrics",
+        "TRITON_URL": ports.grpc_address,
+        "TRITON_HTTP_URL": f"http://{ports.http_address}",
+        "TRITON_METRICS_URL": f"http://{ports.metrics_address}/metrics",
     }
     try:
         process = subprocess.Popen(command, env=environment)  # noqa: S603  the user's own command
@@ -181,9 +181,9 @@ def _write_ready_file(path: Path, server: TritonServer, selection: Selection, na
     content = {
         "pid": os.getpid(),
         "server_pid": server.process.pid,
-        "http": f"{ports.host}:{ports.http}",
-        "grpc": f"{ports.host}:{ports.grpc}",
-        "metrics": f"{ports.host}:{ports.metrics}",
+        "http": ports.http_address,
+        "grpc": ports.grpc_address,
+        "metrics": ports.metrics_address,
         "models": list(selection.served),
         "model_config_name": name_of_config,
         "left_out": selection.left_out,

@@ -14,8 +14,8 @@ from types import FrameType
 
 from client import results
 from client.commands import common
-from client.connection import Control, Endpoint, Model
-from client.errors import ClientError, RequestFailedError
+from client.connection import Control, Endpoint, Model, versions
+from client.errors import ClientError
 from client.load import model_analyzer, perf_analyzer
 from client.load.model_analyzer import Search
 
@@ -79,14 +79,9 @@ def _check_explicit(control: Control, model: Model) -> None:
         ClientError: it does not.
     """
     try:
-        control.call("load_model", model.name)
-    except RequestFailedError as error:
-        if "polling" not in str(error):
-            raise
-        raise ClientError(
-            f"the server at {control.endpoint.url} lets no client load models: {error}",
-            "start it with --model-control-mode=explicit, as `python -m server` does; or make analyze without URL",
-        ) from None
+        versions.load(control, model.name)
+    except versions.ModeError as error:
+        raise ClientError(str(error), f"{error.hint}; or make analyze without URL") from None
 
 
 def _restore(control: Control, model: Model) -> None:
@@ -99,10 +94,11 @@ def _restore(control: Control, model: Model) -> None:
     """
     try:
         control.call("unload_model", model.name)
-        control.call("load_model", model.name)
+        versions.load(control, model.name)
     except ClientError as error:
         raise ClientError(
-            f"the server at {control.endpoint.url} does not serve {model.name} as before: {error}", "start it again"
+            f"the server at {control.endpoint.url} does not serve {model.name} as before: {error}",
+            error.hint or "start it again",
         ) from None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from client import results
 from client.connection import Control, Endpoint, Model, Tls, Transport
 from client.connection.endpoint import DEFAULT_PORT
-from client.errors import ClientError
+from client.errors import ClientError, RequestTimedOutError, ServerUnreachableError
 
 logger = logging.getLogger("client")
 
@@ -75,6 +75,8 @@ def _ours(control: Control) -> list[Model]:
     for name in control.ready_models():
         try:
             found.append(control.model(name))
+        except (ServerUnreachableError, RequestTimedOutError):
+            raise  # nothing of this model: the others get no answer either
         except ClientError as error:
             logger.info("left out: %s", error)
     if not found:

@@ -18,8 +18,11 @@ logger = logging.getLogger("client")
 _QUESTION = 10.0
 """Seconds that a server may take to say what it serves: it knows that at once, however long a model takes to load."""
 
-_NOT_EXPLICIT = "explicit model load"
-"""In Triton's words where it was started in the mode NONE or POLL."""
+_UNCHANGED = "nothing changed: "
+_KEPT = (
+    "a server keeps what it has loaded until a model's files change, also a configuration that a client gave with a "
+    "load of its own: if the repository holds another, touch the model's config.pbtxt and reload"
+)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -31,30 +34,27 @@ def main(arguments: argparse.Namespace) -> None:
     endpoint = common.endpoint(arguments)
     asking = dataclasses.replace(endpoint, timeout=min(endpoint.timeout, _QUESTION))
     with closing(Control(asking, ready=False)) as control, closing(Control(endpoint, ready=False)) as loading:
-        known = versions.states(control)
-        names = list(dict.fromkeys(arguments.model or [name for name, state in known.items() if state.ready]))
-        if not names:
-            raise ClientError(f"the server at {endpoint.url} has no model ready", "name what to load: --model NAME")
-        if missing := [name for name in names if name not in known]:
-            raise ClientError(
-                f"the server at {endpoint.url} has no model '{missing[0]}'",
-                f"its repository holds: {', '.join(known) or 'nothing'}",
-            )
-        failed = []
+        names = _names(control, arguments.model)
+        failed, unchanged = [], False
         for number, name in enumerate(names):
             try:
-                print(f"{name}: {_reload(control, loading, name)}")  # noqa: T201  the command's result
+                became = _reload(control, loading, name)
+                print(f"{name}: {became}")  # noqa: T201  the command's result
+                unchanged |= became.startswith(_UNCHANGED)
             except ServerUnreachableError as error:
                 left = f"; not tried: {', '.join(names[number + 1 :])}" if names[number + 1 :] else ""
                 raise ServerUnreachableError(
                     f"the server went while it loaded model '{name}': {error}{left}", error.hint
                 ) from None
-            except _ModeError:
+            except versions.ModeError:
                 raise
             except ClientError as error:
                 failed.append((name, error))
                 if len(names) > 1:
                     logger.info("%s: %s", name, error)
+    if unchanged:
+        # Triton does not say whose configuration it serves, and looks at the times of a model's files alone.
+        logger.info(_KEPT)
     if len(names) == 1 and failed:
         raise ClientError(f"model '{names[0]}': {failed[0][1]}", failed[0][1].hint)
     if failed:
@@ -62,8 +62,21 @@ def main(arguments: argparse.Namespace) -> None:
         raise ClientError(f"{len(failed)} of {len(names)} models could not be loaded anew: {listed}", failed[0][1].hint)
 
 
-class _ModeError(ClientError):
-    """The server takes no loads at all."""
+def _names(control: Control, asked: list[str] | None) -> list[str]:
+    """The models to load: those asked for, or all that are ready.
+
+    Raises:
+        ClientError: there are none, or the server has none of that name.
+    """
+    known, url = versions.states(control), control.endpoint.url
+    names = list(dict.fromkeys(asked or [name for name, state in known.items() if state.ready]))
+    if not names:
+        raise ClientError(f"the server at {url} has no model ready", "name what to load: --model NAME")
+    if missing := [name for name in names if name not in known]:
+        raise ClientError(
+            f"the server at {url} has no model '{missing[0]}'", f"its repository holds: {', '.join(known) or 'nothing'}"
+        )
+    return names
 
 
 def _reload(control: Control, loading: Control, name: str) -> str:
@@ -79,7 +92,7 @@ def _reload(control: Control, loading: Control, name: str) -> str:
         versions.load(loading, name)
     except RequestTimedOutError:
         raise _late(control, name, before, loading.endpoint) from None
-    except ServerUnreachableError:
+    except (ServerUnreachableError, versions.ModeError):
         raise
     except ClientError as error:
         raise _refused(control, name, before, error) from None
@@ -91,7 +104,7 @@ def _reload(control: Control, loading: Control, name: str) -> str:
         return f"{after.words} in place of {before.words} ({took})"
     if configured != versions.configuration(control, name, after):
         return f"{after.words} as before, with another configuration ({took})"
-    return f"nothing changed: {after.words} as before, with the same configuration"
+    return f"{_UNCHANGED}{after.words} as before, with the same configuration"
 
 
 def _state(control: Control, name: str) -> State:
@@ -117,12 +130,6 @@ def _late(control: Control, name: str, before: State, endpoint: Endpoint) -> Cli
 
 
 def _refused(control: Control, name: str, before: State, error: ClientError) -> ClientError:
-    if _NOT_EXPLICIT in str(error):
-        return _ModeError(
-            f"the server at {control.endpoint.url} takes no loads: it is in the model control mode NONE or POLL",
-            "start it with --model-control-mode=explicit, as python -m server does; in NONE a restart serves what was "
-            "published, in POLL the server takes it by itself",
-        )
     now = _state(control, name)
     why = versions.reason(error)
     hint = error.hint

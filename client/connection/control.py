@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
+from google.protobuf import json_format
 from tritonclient.utils import InferenceServerException
 
 from cifar10 import CLASS_NAMES, IMAGE_SHAPE
 from client.connection import explain
 from client.connection.endpoint import Endpoint, Transport
-from client.connection.model import INPUT, OUTPUT, Model, check_tensors, check_version, in_order, readiness
+from client.connection.http_exchange import quoted
+from client.connection.model import INPUT, OUTPUT, Model, check_name, check_tensors, check_version, in_order, readiness
 from client.errors import ClientError, RequestFailedError, RequestTimedOutError, ServerUnreachableError
 from console import triton_configuration
 
@@ -33,9 +33,11 @@ class Control:
 
     def __init__(self, endpoint: Endpoint, *, ready: bool = True) -> None:
         self.endpoint = endpoint
-        self.is_http = self._http = endpoint.transport is Transport.HTTP
+        self._http = endpoint.transport is Transport.HTTP
         self._client = _http_client(endpoint) if self._http else _grpc_client(endpoint)
-        self._headers = dict(endpoint.headers) or None
+        self._options: dict[str, Any] = {}  # of every call; HTTP's client knows them from the endpoint
+        if not self._http:
+            self._options = {"client_timeout": endpoint.timeout, "headers": dict(endpoint.headers) or None}
         if self._http:
             self._check_it_is_triton()
         if not self.call("is_server_ready" if ready else "is_server_live"):
@@ -47,13 +49,11 @@ class Control:
     def _check_it_is_triton(self) -> None:
         """Over HTTP anything may answer 200, or say "not ready" with any other status."""
         try:
-            metadata = self._asked("get_server_metadata")
+            self.call("get_server_metadata")
         except RequestTimedOutError:
             raise
         except RequestFailedError as error:
             raise explain.not_triton(self.endpoint, f"it answers /v2 with an error: {error}") from None
-        if not (isinstance(metadata, dict) and {"name", "version"} <= set(metadata)):
-            raise explain.not_triton(self.endpoint, "its answer to /v2 has no name and version of a server")
 
     def close(self) -> None:
         """Close the connection."""
@@ -61,8 +61,8 @@ class Control:
 
     def server(self) -> dict[str, str]:
         """The server's name, version and address."""
-        metadata = self._asked("get_server_metadata")
-        return {"name": metadata["name"], "version": metadata["version"], "url": self.endpoint.url}
+        metadata = self.call("get_server_metadata")
+        return {"name": metadata.name, "version": metadata.version, "url": self.endpoint.url}
 
     def ready_models(self) -> list[str]:
         """Names of the models that can answer, sorted."""
@@ -78,6 +78,7 @@ class Control:
         Raises:
             ClientError: as `model`.
         """
+        check_name(text)
         name, _, version = text.rpartition(":")
         if not name or self._knows(text) or not self._knows(name):
             return self.model(text)
@@ -95,44 +96,45 @@ class Control:
         Raises:
             ClientError: no such model or version, or its tensors are others than this project's.
         """
+        check_name(name)
         if version:
             check_version(name, version, self.ready_versions)
         try:
-            metadata = self._asked("get_model_metadata", name, version)
+            metadata = self.call("get_model_metadata", name, version)
+        except RequestTimedOutError:
+            raise
         except RequestFailedError as error:
             raise self._not_served(name, version, error) from None
         check_tensors(name, metadata)
-        version = version or "".join(in_order(metadata.get("versions", ()))[-1:])
-        config = self._asked("get_model_config", name, version)
-        config = config.get("config", config)
+        version = version or "".join(in_order(metadata.versions)[-1:])
+        config = self.call("get_model_config", name, version).config
         return Model(
             name,
             version,
-            metadata.get("platform", ""),
-            int(config.get("max_batch_size", 0)),
-            triton_configuration.summary(config),
+            metadata.platform,
+            config.max_batch_size,
+            triton_configuration.summary(_as_json(config)),
             self.ready_versions(name),
             label,
         )
 
     def configured_sizes(self, model: Model) -> set[int]:
         """Batch sizes that a model's configuration names: of its warm-up, its CUDA graphs, its dynamic batching."""
-        config = self._asked("get_model_config", model.name, model.version)
-        config = config.get("config", config)
-        graphs = config.get("optimization", {}).get("cuda", {}).get("graph_spec", [])
-        entries = [*config.get("model_warmup", []), *graphs]
-        preferred = config.get("dynamic_batching", {}).get("preferred_batch_size", [])
-        return {int(size) for size in (*(entry.get("batch_size", 0) for entry in entries), *preferred)}
+        config = self.call("get_model_config", model.name, model.version).config
+        entries = [*config.model_warmup, *config.optimization.cuda.graph_spec]
+        return {*(entry.batch_size for entry in entries), *config.dynamic_batching.preferred_batch_size}
 
     def statistics(self) -> list[dict[str, Any]]:
         """Triton's counters of all models since it started, one entry a model version."""
-        return list(self._asked("get_inference_statistics").get("model_stats", []))
+        return [_as_json(entry) for entry in self.call("get_inference_statistics").model_stats]
 
     def class_names(self, model: Model, image: NDArray[np.uint8]) -> dict[int, str]:
         """Class names by index, as the classification extension gives them for an image UINT8 [32, 32, 3].
 
+        Bytes that are not UTF-8 stay in them as Python's surrogate escapes.
+
         Raises:
-            RequestFailedError: the server has no labels for the model.
+            RequestFailedError: the server refuses, or gives no classes.
         """
         import tritonclient.grpc as grpcclient
         import tritonclient.http as httpclient
@@ -142,46 +144,34 @@ class Control:
         tensor.set_data_from_numpy(image[None])
         asked = [library.InferRequestedOutput(OUTPUT[0], class_count=len(CLASS_NAMES))]
         result = self.call("infer", model.name, [tensor], model_version=model.version, outputs=asked)
-        names = {}
-        for entry in result.as_numpy(OUTPUT[0]).reshape(-1):
-            _, index, *label = entry.decode().split(":", 2)  # VALUE:INDEX[:LABEL]
-            names[int(index)] = label[0] if label else ""
+        names, entry = {}, None
+        try:
+            for entry in result.as_numpy(OUTPUT[0]).reshape(-1):
+                _, index, *label = entry.decode(errors="surrogateescape").split(":", 2)
+                names[int(index)] = label[0] if label else ""
+        except Exception as error:  # noqa: BLE001  tritonclient's parser raises what it meets
+            found = repr(entry) if entry is not None else explain.one_line(str(error))
+            raise RequestFailedError(
+                f"the classes of model '{model.label}' cannot be read: expected VALUE:INDEX[:LABEL], found {found}",
+                "does a gateway or another server than Triton answer?",
+            ) from None
         return names
 
     def call(self, function: str, *args: Any, **options: Any) -> Any:
-        """Call a function of tritonclient's client, and turn what it raises into what happened.
+        """Call a function of tritonclient's gRPC client, or the one of that name over HTTP; its answer is a message.
 
         Raises:
             ClientError: as `explain.explained` says.
         """
-        if not self._http:
-            options["client_timeout"] = self.endpoint.timeout
         try:
-            with _http_deadline(self.endpoint.timeout) if self._http else contextlib.nullcontext():
-                return getattr(self._client, function)(*args, headers=self._headers, **options)
+            return getattr(self._client, function)(*args, **self._options, **options)
         except InferenceServerException as error:
             raise explain.explained(self.endpoint, str(error.status()), str(error.message())) from None
-        except TimeoutError:
-            raise explain.timed_out(self.endpoint) from None
-        except OSError as error:  # HTTP: connection refused, reset
-            raise explain.unreachable(self.endpoint, error) from None
-        except ClientError:
-            raise
-        except Exception as error:  # noqa: BLE001  HTTP: whatever the parsers of HTTP and JSON raise on what is neither
-            raise explain.not_triton(self.endpoint, f"{type(error).__name__}: {explain.one_line(str(error))}") from None
-
-    def _asked(self, function: str, *args: Any) -> Any:
-        return self.call(function, *args) if self._http else self.call(function, *args, as_json=True)
 
     def _index(self, *, ready: bool = False) -> set[tuple[str, str]]:
         """(name, version) of all models that the server knows, or of those that can answer."""
-        index = self._asked("get_model_repository_index")
-        entries = index if isinstance(index, list) else index.get("models", [])
-        return {
-            (str(entry["name"]), str(entry.get("version", "")))
-            for entry in entries
-            if not ready or entry.get("state") == "READY"
-        }
+        entries = self.call("get_model_repository_index").models
+        return {(entry.name, entry.version) for entry in entries if not ready or entry.state == "READY"}
 
     def _index_or_nothing(self, *, ready: bool = False) -> set[tuple[str, str]]:
         """The same; empty where the server refuses it, as one that restricts its repository API does."""
@@ -197,7 +187,9 @@ class Control:
         if known := self._index_or_nothing():
             return name in {entry for entry, _ in known}
         try:
-            return bool(self._asked("get_model_metadata", name))
+            return bool(self.call("get_model_metadata", name))
+        except RequestTimedOutError:
+            raise
         except RequestFailedError:
             return False
 
@@ -210,7 +202,7 @@ class Control:
                 f"--model {name}:{versions[-1]}",
             )
         hint = self._served()
-        if self._http and quote(name) != name and self._knows(name):
+        if self._http and quoted(name) != name and self._knows(name):
             hint = "Triton's HTTP service does not find names that HTTP has to quote: --transport grpc"
         return ClientError(f"the server at {self.endpoint.url} does not serve it: {error}", hint)
 
@@ -244,24 +236,12 @@ def _grpc_client(endpoint: Endpoint) -> Any:
     )
 
 
-def _http_deadline(seconds: float) -> Any:
-    """For all of an exchange; the connection's own timeout begins again with every byte that comes.
-
-    It needs a moment in which nothing has come: gevent looks at its clock only then.
-    """
-    import gevent
-
-    return gevent.Timeout(seconds, TimeoutError)
-
-
 def _http_client(endpoint: Endpoint) -> Any:
-    import tritonclient.http as httpclient
+    from client.connection.http_control import HttpControl
 
-    tls = endpoint.tls
-    return httpclient.InferenceServerClient(
-        endpoint.url,
-        connection_timeout=endpoint.timeout,
-        network_timeout=endpoint.timeout,
-        ssl=tls is not None,
-        ssl_context_factory=tls.context if tls else None,
-    )
+    return HttpControl(endpoint)
+
+
+def _as_json(message: Any) -> dict[str, Any]:
+    """With Triton's own names; numbers of 64 bits are text, and what has its default is left out."""
+    return dict(json_format.MessageToDict(message, preserving_proto_field_name=True))

@@ -104,8 +104,8 @@ class Endpoint:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is this machine's loopback."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        """Whether it is this machine's loopback, or what reaches it."""
+        return self.host in ("localhost", "::1", "::", "0.0.0.0") or self.host.startswith("127.")  # noqa: S104
 
 
 def _is_host(text: str) -> bool:

@@ -50,6 +50,18 @@ def in_order(versions: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda version: (len(version), version)))
 
 
+def check_name(name: str) -> None:
+    """See that a model's name can be sent: a command line may hold any bytes.
+
+    Raises:
+        ClientError: it is not UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ClientError(f"a model's name must be UTF-8; found {name!r}", "is --model spelt right?") from None
+
+
 def check_version(name: str, version: str, ready: Callable[[str], tuple[str, ...]]) -> None:
     """See that a version is written as Triton writes it.
 
@@ -68,14 +80,14 @@ def check_version(name: str, version: str, ready: Callable[[str], tuple[str, ...
         )
 
 
-def check_tensors(name: str, metadata: dict[str, Any]) -> None:
-    """See that a model takes raw CIFAR-10 images and gives logits.
+def check_tensors(name: str, metadata: Any) -> None:
+    """See that a model takes raw CIFAR-10 images and gives logits, by its `ModelMetadataResponse`.
 
     Raises:
         ClientError: it does not.
     """
-    for tensors, expected in ((metadata["inputs"], INPUT), (metadata["outputs"], OUTPUT)):
-        found = [(tensor["name"], tensor["datatype"], [int(n) for n in tensor["shape"]]) for tensor in tensors]
+    for tensors, expected in ((metadata.inputs, INPUT), (metadata.outputs, OUTPUT)):
+        found = [(tensor.name, tensor.datatype, list(tensor.shape)) for tensor in tensors]
         if found != [expected]:
             raise ClientError(
                 f"model '{name}' is not one of this project's: expected {_described([expected])}, "
@@ -91,4 +103,4 @@ def readiness(versions: tuple[str, ...]) -> str:
 
 
 def _described(tensors: list[tuple[str, str, list[int]]]) -> str:
-    return ", ".join(f"{name} {dtype} {shape}" for name, dtype, shape in tensors)
+    return ", ".join(f"{name} {dtype} {shape}" for name, dtype, shape in tensors) or "nothing"

@@ -186,10 +186,10 @@ class SharedMemory:
     def _remove_remains(self) -> None:
         """Unregister what clients that were killed on this machine have left."""
         try:
-            status = self._control.call(f"get_{self._memory.kind}_shared_memory_status", as_json=True)
+            status = self._control.call(f"get_{self._memory.kind}_shared_memory_status")
         except RequestFailedError:
             return  # a server that forbids shared memory says so again when a region is registered
-        for name in status.get("regions", {}):
+        for name in status.regions:
             if name.startswith(f"{PREFIX}_") and not _is_running(name.split("_")[2]):
                 self._unregister(name)
 

@@ -12,6 +12,10 @@ _PATIENCE = 5.0
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """What an HTTP/2 client says first (RFC 9113, 3.4): the server answers with its settings, if it answers this client."""
 _NEEDS_TLS = ("the server speaks TLS", "--tls-ca FILE names the authority that signed its certificate")
+_NO_ALPN = (
+    "its TLS offers no HTTP/2 (by ALPN), without which gRPC takes no connection",
+    "is it the gRPC port? A gateway before it must offer h2; --transport http does without",
+)
 
 
 def trouble(endpoint: Endpoint) -> tuple[str, str] | None:
@@ -32,6 +36,8 @@ def trouble(endpoint: Endpoint) -> tuple[str, str] | None:
             with _context(endpoint).wrap_socket(plain, server_hostname=endpoint.host) as secured:
                 if endpoint.tls is None:
                     return _NEEDS_TLS
+                if endpoint.transport is not Transport.HTTP and secured.selected_alpn_protocol() is None:
+                    return _NO_ALPN
                 secured.sendall(_PREFACE)
                 answer = secured.recv(1)
         except ssl.SSLCertVerificationError as error:
@@ -60,6 +66,8 @@ def _handshake_trouble(endpoint: Endpoint, error: OSError) -> tuple[str, str] | 
     if endpoint.tls is None or isinstance(error, TimeoutError):
         return None
     reason = getattr(error, "reason", None) or ""
+    if "NO_APPLICATION_PROTOCOL" in reason:
+        return _NO_ALPN
     if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason:  # an alert of the server's
         return _client_certificate_trouble(endpoint)
     if isinstance(error, ssl.SSLError):

@@ -7,10 +7,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from client.connection.control import Control
-from client.errors import ClientError
+from client.errors import ClientError, RequestFailedError, RequestTimedOutError
 
 _STACK = re.compile(r"\s*At: \S+\(\d+\): .*$")
 """What Triton's Python backend appends to an error, in one line."""
+
+
+_NOT_EXPLICIT = "explicit model load"
+"""In Triton's words where it was started in the mode NONE or POLL."""
+
+_INCOMPLETE = re.compile(
+    r"configuration (names|expects) 0 (input|output)|unexpected platform type ''|"
+    r"must specify (at least one |)'?(input|output|platform|backend|dims)",
+    re.IGNORECASE,
+)
+"""Of a configuration that lacks what a server can take from the model: the words of its core and of its backends."""
+
+_COMPLETE = (
+    "the configuration, the repository's or the one that came with the load, must name every input and output; or "
+    "start the server so that it completes them: python -m server --auto-complete-config, tritonserver without "
+    "--disable-auto-complete-config"
+)
+
+
+class ModeError(ClientError):
+    """The server takes no loads at all."""
 
 
 @dataclass(frozen=True)
@@ -39,32 +60,45 @@ def states(control: Control) -> dict[str, State]:
     Raises:
         ClientError: the server does not answer, or keeps its index for others.
     """
-    entries = _entries(control)
+    entries = control.call("get_model_repository_index").models
     found = {}
-    for name in sorted({str(entry["name"]) for entry in entries}):
-        own = [entry for entry in entries if entry["name"] == name]
-        ready = {str(entry.get("version", "")) for entry in own if entry.get("state") == "READY"}
-        loading = any(entry.get("state") == "LOADING" for entry in own)
+    for name in sorted({entry.name for entry in entries}):
+        own = [entry for entry in entries if entry.name == name]
+        ready = {entry.version for entry in own if entry.state == "READY"}
+        loading = any(entry.state == "LOADING" for entry in own)
         found[name] = State(True, tuple(sorted(ready, key=lambda text: (len(text), text))), loading)
     return found
 
 
-def configuration(control: Control, name: str, state: State) -> dict[str, Any]:
-    """What a ready model is configured with; empty for one that is not ready."""
-    if not state.ready:
-        return {}
-    options = {} if control.is_http else {"as_json": True}
-    found: dict[str, Any] = control.call("get_model_config", name, state.ready[-1], **options)
-    return found
+def configuration(control: Control, name: str, state: State) -> Any:
+    """What a ready model is configured with, `ModelConfig`; None for one that is not ready."""
+    return control.call("get_model_config", name, state.ready[-1]).config if state.ready else None
 
 
 def load(control: Control, name: str) -> None:
     """Have the server load a model; returns when it is ready.
 
     Raises:
-        ClientError: why it is not; the server's reason where it gives one.
+        ModeError: the server takes no loads at all.
+        ClientError: why it is not ready; the server's reason where it gives one, and what to do where that is known.
     """
-    control.call("load_model", name)
+    try:
+        control.call("load_model", name)
+    except RequestTimedOutError:
+        raise
+    except RequestFailedError as error:
+        if _NOT_EXPLICIT in str(error):
+            raise ModeError(
+                f"the server at {control.endpoint.url} takes no loads: it is in the model control mode NONE or POLL",
+                "start it with --model-control-mode=explicit, as python -m server does; in NONE a restart serves what "
+                "was published, in POLL the server takes it by itself",
+            ) from None
+        raise RequestFailedError(str(error), error.hint or load_hint(str(error))) from None
+
+
+def load_hint(text: str) -> str:
+    """What to do about a model that is not loaded, where the server's words tell; else nothing."""
+    return _COMPLETE if _INCOMPLETE.search(text) else ""
 
 
 def reason(error: ClientError) -> str:
@@ -72,8 +106,3 @@ def reason(error: ClientError) -> str:
     text = _STACK.sub("", str(error)).rstrip("; ")
     text = re.sub(r"^load failed for model '.*?': ", "", text)
     return re.sub(r" is at UNAVAILABLE state: (Internal: |Invalid argument: )?(TritonModelException: )?", ": ", text)
-
-
-def _entries(control: Control) -> list[dict[str, Any]]:
-    index = control.call("get_model_repository_index", **({} if control.is_http else {"as_json": True}))
-    return list(index if isinstance(index, list) else index.get("models", []))

@@ -142,6 +142,13 @@ def check_class_names(connection: Connection, model: Model, image: NDArray[np.ui
         # by their repr: a byte-order mark or a carriage return would not be seen, or spoil the line
         found = ", ".join(f"{index} is {name!r} instead of {expected.get(index)!r}" for index, name in wrong.items())
         hint = "see label_filename in its config.pbtxt"
-        if {index: name.strip("\ufeff\r") for index, name in served.items()} == expected:
+        if any(_is_escaped(name) for name in served.values()):
+            hint += ": that file is not UTF-8; save it as UTF-8, or build the model again"
+        elif {index: name.strip("\ufeff\r") for index, name in served.items()} == expected:
             hint += ": save that file as UTF-8 without byte-order mark, its lines ended by a line feed alone"
         raise ClientError(f"model '{model.label}' names its classes otherwise: {found or 'some are missing'}", hint)
+
+
+def _is_escaped(name: str) -> bool:
+    """Whether bytes that are not UTF-8 stand in it, as `Control.class_names` keeps them."""
+    return any("\udc80" <= character <= "\udcff" for character in name)

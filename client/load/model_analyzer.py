@@ -20,6 +20,7 @@ from typing import Any
 
 from client.connection import Endpoint, Model
 from client.connection.explain import one_line
+from client.connection.versions import load_hint
 from client.errors import ClientError
 from client.load.perf_analyzer import Binary
 
@@ -179,9 +180,9 @@ def run(program: Path, binary: Binary, options: dict[str, Any], directory: Path,
             _stop(process)
             raise
     if process.returncode:
-        raise ClientError(
-            f"Model Analyzer left with exit code {process.returncode}: {_last_words(log)}", f"all it said: {log}"
-        )
+        words = _last_words(log)
+        hint = "; ".join(filter(None, (load_hint(words), f"all it said: {log}")))
+        raise ClientError(f"Model Analyzer left with exit code {process.returncode}: {words}", hint)
 
 
 def measurements(directory: Path, model: Model) -> list[dict[str, str]]:

@@ -53,10 +53,10 @@ def between(before: list[dict[str, Any]], after: list[dict[str, Any]], model: Mo
     counts = {"success": 0, "fail": 0, "images": 0, "executions": 0}
     nanoseconds = dict.fromkeys(("success", *_PARTS), 0)
     others = 0
-    earlier = {(entry["name"], entry["version"]): entry for entry in before}
+    earlier = {_whose(entry): entry for entry in before}
     for entry in after:
-        old = earlier.get((entry["name"], entry["version"]), {})
-        if (entry["name"], entry["version"]) != (model.name, model.version):
+        old = earlier.get(_whose(entry), {})
+        if _whose(entry) != (model.name, model.version):
             others += _count(entry, "success") - _count(old, "success")
             continue
         for name in ("success", "fail"):
@@ -81,8 +81,12 @@ def between(before: list[dict[str, Any]], after: list[dict[str, Any]], model: Mo
     )
 
 
+def _whose(entry: dict[str, Any]) -> tuple[str, str]:
+    return entry.get("name", ""), entry.get("version", "")
+
+
 def _count(entry: dict[str, Any], name: str, field: str = "count") -> int:
-    # gRPC's JSON leaves zeros out and writes 64-bit numbers as text
+    # protobuf's JSON leaves zeros and empty text out and writes 64-bit numbers as text
     return int(entry.get("inference_stats", {}).get(name, {}).get(field, 0))
 
 

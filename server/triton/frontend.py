@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.triton.log import first_line
-from server.triton.ports import Ports
+from server.triton.ports import Ports, address
 
 _TIMEOUT = 2.0  # seconds; these requests are answered at once, or the server is still starting
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  of what listens everywhere; compared, not bound
 _NO_PROXY = [("grpc.enable_http_proxy", 0)]
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business on this machine
 
@@ -41,10 +42,9 @@ class Frontend:
     """
 
     def __init__(self, ports: Ports) -> None:
-        host = "127.0.0.1" if ports.host == "0.0.0.0" else ports.host  # noqa: S104  compared, not bound
-        host = f"[{host}]" if ":" in host else host
-        self._grpc = f"{host}:{ports.grpc}"
-        self._url = f"http://{host}:{ports.http}"
+        host = _LOOPBACK.get(ports.host, ports.host)
+        self._grpc = address(host, ports.grpc)
+        self._url = f"http://{address(host, ports.http)}"
 
     def live(self) -> bool:
         """Whether it answers at all; it does so once all the models are loaded or refused."""

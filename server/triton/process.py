@@ -150,6 +150,8 @@ class TritonServer:
 
     def _command(self, workspace: Workspace) -> list[str]:
         ports = self.ports
+        # libevhtp, of HTTP and metrics, has a mark of its own for IPv6; to gRPC Triton gives HOST:PORT as it stands
+        http = f"ipv6:{ports.host}" if ports.is_ipv6 else ports.host
         return [
             str(self._wheel.tritonserver),
             *(f"--model-repository={path}" for path in workspace.repositories),
@@ -162,11 +164,11 @@ class TritonServer:
             *(f"--load-model={model}" for model in self.models),
             "--exit-on-error=false",  # a model that cannot be loaded is left out,
             "--strict-readiness=false",  # and the server is ready without it
-            f"--http-address={ports.host}",
+            f"--http-address={http}",
             f"--http-port={ports.http}",
-            f"--grpc-address={ports.host}",
+            f"--grpc-address={f'[{ports.host}]' if ports.is_ipv6 else ports.host}",
             f"--grpc-port={ports.grpc}",
-            f"--metrics-address={ports.host}",
+            f"--metrics-address={http}",
             f"--metrics-port={ports.metrics}",
             f"--exit-timeout-secs={EXIT_TIMEOUT}",
         ]

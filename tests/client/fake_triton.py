@@ -26,6 +26,7 @@ class Behaviour:
         load_error: why no model can be loaded; empty when one can.
         hang_on: the name of the call that is never answered.
         fail_after: requests answered before all others get UNAVAILABLE.
+        limit: every so many-th request is refused as by a gateway's limit; 0 for none.
         logit: the value of every logit.
         answers: images in an answer, when not as many as were sent.
         version: of the model, as answers name it.
@@ -41,6 +42,7 @@ class Behaviour:
     load_error: str = ""
     hang_on: str = ""
     fail_after: float = float("inf")
+    limit: int = 0
     logit: float = 0.0
     answers: int | None = None
     version: str = "1"
@@ -86,6 +88,10 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):
         answer.config.max_batch_size = 64
         return answer
 
+    def ModelStatistics(self, request, context):  # noqa: N802
+        self._enter("ModelStatistics")
+        return service_pb2.ModelStatisticsResponse()
+
     def RepositoryIndex(self, request, context):  # noqa: N802
         self._enter("RepositoryIndex")
         if self._behaviour.index_error:
@@ -108,6 +114,8 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):
         self._requests += 1
         if self._requests > self._behaviour.fail_after:
             context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+        if self._behaviour.limit and not self._requests % self._behaviour.limit:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "")
         count = self._behaviour.answers or request.inputs[0].shape[0]
         answer = service_pb2.ModelInferResponse(model_name=request.model_name, model_version=self._behaviour.version)
         answer.outputs.add(name="logits", datatype="FP32", shape=[count, 10])

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
+_HANDSHAKE = b"\x16"
+"""With which a TLS client begins."""
+
 
 @contextlib.contextmanager
-def answering(parts: Callable[[], Iterable[bytes]], *, closes: bool = False) -> Iterator[str]:
+def answering(
+    parts: Callable[[], Iterable[bytes]], *, closes: bool = False, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """Send every connection the same parts; yields HOST:PORT.
 
     Args:
         parts: what is sent, made anew for each connection.
         closes: close it then; otherwise nothing more comes, until the block ends.
+        tls: secure each connection with it, unless the other side begins without.
     """
     server = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
 
-    def answered(connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            connection.settimeout(10)
+    def answered(plain: socket.socket) -> None:
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            stack.enter_context(plain)
+            plain.settimeout(10)
+            secures = tls is not None and plain.recv(1, socket.MSG_PEEK) == _HANDSHAKE
+            connection = stack.enter_context(tls.wrap_socket(plain, server_side=True)) if secures else plain
             connection.recv(65536)
             for part in parts():
                 if ended.is_set():

@@ -11,6 +11,8 @@ import pytest
 from console import numbers
 from tests.support.triton import ROOT
 
+SECONDS = "seconds, more than 0 and at most 31536000 (a year)"
+
 
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
@@ -23,7 +25,8 @@ from tests.support.triton import ROOT
         (numbers.whole, {"1": 1, "64": 64}, ["0", "-1", "x", "1.0", "", "nan"]),
         (numbers.count, {"0": 0, "5": 5}, ["-1", "x", "0.5", ""]),
         (numbers.port, {"0": 0, "65535": 65535}, ["-1", "65536", "http"]),
-        (numbers.seconds, {"0.5": 0.5, "1e3": 1000.0}, ["0", "-1", "nan", "inf", "-inf", "x", "", "1s"]),
+        (numbers.seconds, {"0.5": 0.5, "1e3": 1000.0}, ["0", "-1", "nan", "inf", "-inf", "x", "", "1s", "1e12"]),
+        (numbers.seconds, {"31536000": 31536000.0, "1e-9": 1e-9}, ["31536001", "1e300", "9" * 400]),
     ],
 )
 def test_what_is_taken_and_what_is_refused(kind, good, bad):
@@ -36,9 +39,9 @@ def test_what_is_taken_and_what_is_refused(kind, good, bad):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("server --timeout nan", "argument --timeout: expected seconds, more than 0, found 'nan'"),
-        ("server --timeout -1", "argument --timeout: expected seconds, more than 0, found '-1'"),
-        ("server --timeout inf", "argument --timeout: expected seconds, more than 0, found 'inf'"),
+        ("server --timeout nan", f"argument --timeout: expected {SECONDS}, found 'nan'"),
+        ("server --timeout -1", f"argument --timeout: expected {SECONDS}, found '-1'"),
+        ("server --timeout inf", f"argument --timeout: expected {SECONDS}, found 'inf'"),
         ("server --http-port x", "argument --http-port: expected a whole number of 0 to 65535, found 'x'"),
         ("server --grpc-port 70000", "argument --grpc-port: expected a whole number of 0 to 65535, found '70000'"),
         ("server --metrics-port -1", "argument --metrics-port: expected a whole number of 0 to 65535, found '-1'"),
@@ -80,7 +83,11 @@ def test_what_is_taken_and_what_is_refused(kind, good, bad):
         ("client check --seed -1", "argument --seed: expected a whole number of 0 or more, found '-1'"),
         ("client check --concurrency 1", "argument --concurrency: expected a whole number of 2 or more, found '1'"),
         ("client accuracy --limit 0", "argument --limit: expected a whole number of 1 or more, found '0'"),
-        ("client latency --timeout nan", "argument --timeout: expected seconds, more than 0, found 'nan'"),
+        ("client latency --timeout nan", f"argument --timeout: expected {SECONDS}, found 'nan'"),
+        ("client latency --timeout 1e12", f"expected {SECONDS}, found '1e12'"),
+        ("client check --duration 1e10", f"expected {SECONDS}, found '1e10'"),
+        ("client analyze --model m --limit 1e10", f"expected {SECONDS}, found '1e10'"),
+        ("server --timeout 1e12", f"expected {SECONDS}, found '1e12'"),
         ("client latency --rounds 0", "argument --rounds: expected a whole number of 1 or more, found '0'"),
     ],
 )

@@ -16,8 +16,9 @@ import pytest
 import tritonclient.grpc as grpcclient
 
 from cifar10 import CLASS_NAMES
+from client.connection import Control, Endpoint, Transport
 from tests.support import models
-from tests.support.triton import left_behind, run_server, start_server, wait_for
+from tests.support.triton import has_ipv6, left_behind, run_server, start_server, wait_for
 
 pytestmark = pytest.mark.triton
 
@@ -128,6 +129,31 @@ def test_a_busy_port_is_named(doubler):
         result = run_server(f"--repository={doubler}", f"--grpc-port={port}")
     assert result.returncode == 1
     assert f"127.0.0.1:{port} (--grpc-port): Address already in use" in result.stderr
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no address of IPv6")
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_it_serves_over_ipv6(doubler, tmp_path, host):
+    """With addresses that clients can use: whoever runs beside it is told them, and the client takes them."""
+    models.add_classifier(doubler)
+    script = "import os, sys; open(sys.argv[1], 'w').write(os.environ['TRITON_HTTP_URL'])"
+    with start_server(doubler, f"--host={host}") as server:
+        assert server.grpc.startswith(f"[{host}]:")
+        assert server.http.startswith(f"[{host}]:")
+        with urllib.request.urlopen(f"http://{server.http}/v2/health/ready", timeout=5) as response:
+            assert response.status == 200
+        for transport in ("grpc", "http"):
+            control = Control(Endpoint(getattr(server, transport), Transport(transport), 10))
+            assert control.ready_models() == ["classifier", "doubler"]
+            assert control.model("classifier").max_batch_size == 64
+            control.close()
+    if host == "::1":
+        done = run_server(
+            f"--repository={doubler}", f"--host={host}", "--", sys.executable, "-c", script, str(tmp_path / "url")
+        )
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "url").read_text().startswith("http://[::1]:")
+        assert "(gRPC), http://[::1]:" in done.stderr
 
 
 def test_what_is_published_while_it_serves_is_loaded(doubler, tmp_path_factory):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import tempfile
 import time
@@ -46,6 +47,16 @@ def require_server() -> None:
     """Skip, with the reason, where the embedded server's environment has not been made."""
     if not SERVER_PYTHON.is_file():
         pytest.skip(f"the embedded server's environment is missing ({SERVER_PYTHON}); `make setup` makes it")
+
+
+def has_ipv6() -> bool:
+    """Whether this machine's loopback has an address of IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as listener:
+            listener.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def run_server(*options: str, timeout: float = 120, **kwargs: object) -> subprocess.CompletedProcess[str]:

@@ -110,6 +110,11 @@ def oddly_labelled(tmp_path_factory):
         path, "both", labels=(f"\ufeff{CLASS_NAMES[0]}\r", *(f"{name}\r" for name in CLASS_NAMES[1:]))
     )
     models.add_classifier(path, "bell", labels=("\a\x1b[31mred", *CLASS_NAMES[1:]))
+    models.add_classifier(path, "colons", labels=("a:b:c", *CLASS_NAMES[1:]))
+    for name, encoding in (("latin", "latin-1"), ("wide", "utf-16")):
+        models.add_classifier(path, name)
+        text = "".join(f"{name}\n" for name in ("Mähdrescher", *CLASS_NAMES[1:]))
+        (path / name / "labels.txt").write_bytes(text.encode(encoding))
     with start_server(path) as server:
         yield server
 
@@ -121,16 +126,33 @@ def oddly_labelled(tmp_path_factory):
         ("marked", r"0 is '\ufeffairplane' instead of 'airplane'", True),
         ("both", r"0 is '\ufeffairplane\r' instead of 'airplane', 1 is 'automobile\r'", True),
         ("bell", r"0 is '\x07\x1b[31mred' instead of 'airplane'", False),
+        ("colons", "0 is 'a:b:c' instead of 'airplane'", False),
+        ("latin", r"0 is 'M\udce4hdrescher' instead of 'airplane'", False),
+        ("wide", r"0 is '\udcff\udcfeM", False),
     ],
 )
-def test_labels_that_cannot_be_seen_are_shown(run_client, oddly_labelled, dataset, model, said, saved_elsewhere):
-    done = run_client("accuracy", f"--model={model}", f"--url={oddly_labelled.grpc}", f"--data={dataset}",
-                      "--labels-from-server")  # fmt: skip
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+def test_labels_that_cannot_be_seen_are_shown(
+    run_client, oddly_labelled, dataset, transport, model, said, saved_elsewhere
+):
+    done = run_client("accuracy", f"--model={model}", f"--url={getattr(oddly_labelled, transport)}",
+                      f"--data={dataset}", f"--transport={transport}", "--labels-from-server")  # fmt: skip
     assert done.returncode == 1
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 2
     assert all(line.isprintable() for line in done.stderr.splitlines())
     assert ("save that file as UTF-8 without byte-order mark" in done.stderr) == saved_elsewhere
+    assert ("that file is not UTF-8" in done.stderr) == (model in ("latin", "wide"))
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+@pytest.mark.parametrize("command", ["accuracy", "probe", "check", "reload"])
+def test_a_name_that_is_not_utf_8_is_one_line(run_client, served, command, transport):
+    url = getattr(served, transport)
+    done = run_client(command, "--model=\udcff", f"--url={url}", f"--transport={transport}")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert r"\udcff" in done.stderr.splitlines()[-2]
 
 
 @pytest.mark.parametrize("transport", ["http", "system-shm"])

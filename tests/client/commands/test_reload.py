@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from client.connection import Control, Endpoint, versions
+from client.errors import ClientError
 from tests.client.connection.test_other_servers import is_one_line, listening
+from tests.client.fake_triton import Behaviour, fake_triton
 from tests.support import models
 from tests.support.triton import FREE_PORTS, ROOT, SERVER_PYTHON, start_server, wait_for
 
@@ -110,6 +114,68 @@ def test_a_model_that_was_never_loaded_and_a_server_that_serves_nothing(run_clie
     with start_server(repository, "--load=one") as served:
         done = run_client("reload", f"--url={served.grpc}", "--model=other")
         assert done.stdout.startswith("other: version 1 is ready, none before (")
+
+
+@pytest.mark.triton
+def test_a_configuration_of_a_client_s_own_is_not_taken_for_the_repository_s(run_client, tmp_path):
+    """Triton keeps it whatever is loaded afterwards, and does not say so; what is advised makes it go."""
+    repository = tmp_path / "repository"
+    models.add_sleeper(repository, "one")
+    with start_server(repository) as served, contextlib.closing(Control(Endpoint(served.grpc))) as control:
+
+        def size() -> int:
+            return control.call("get_model_config", "one").config.max_batch_size
+
+        own = size()
+        control.call("load_model", "one", config='{"max_batch_size": 8}')
+        done = run_client("reload", f"--url={served.grpc}")
+        assert done.stdout == "one: nothing changed: version 1 as before, with the same configuration\n"
+        assert "a configuration that a client gave with a load of its own" in done.stderr
+        assert "touch the model's config.pbtxt and reload" in done.stderr
+        assert size() == 8 != own
+        os.utime(repository / "one/config.pbtxt")
+        done = run_client("reload", f"--url={served.grpc}")
+        assert done.stdout.startswith("one: version 1 as before, with another configuration (")
+        assert done.stderr == ""
+        assert size() == own
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+def test_a_configuration_that_the_server_does_not_complete_names_the_way_out(run_client, repository, transport):
+    with start_server(repository, "--load=other") as served:
+        (repository / "one/config.pbtxt").write_text('platform: "onnxruntime_onnx"\nmax_batch_size: 4\n')
+        done = run_client("reload", f"--url={getattr(served, transport)}", f"--transport={transport}", "--model=one")
+        assert "the configuration names 0 input(s)" in is_one_line(done)
+        assert "--auto-complete-config" in done.stderr.splitlines()[1]
+        assert "--disable-auto-complete-config" in done.stderr.splitlines()[1]
+    with start_server(repository, "--load=other", "--auto-complete-config") as served:
+        done = run_client("reload", f"--url={getattr(served, transport)}", f"--transport={transport}", "--model=one")
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "helps"),
+    [
+        (
+            "load failed for model 'm': the configuration names 0 input(s) (), but the model needs 1: 'x' is missing",
+            True,
+        ),
+        ("unable to load model 'm', configuration expects 0 inputs, model provides 1", True),
+        ("unable to load model 'm', configuration expects 2 inputs, model provides 1", False),
+        ("model configuration must specify 'platform' or 'backend' for 'm'", True),
+        ("must specify 'backend' for 'm'", True),
+        ("model input must specify 'dims' for m", True),
+        ("unexpected platform type '' for m", True),
+        ("Protobuf parsing failed.", False),
+        ("version 1: cannot specify a batch size", False),
+    ],
+)
+def test_which_refusals_a_completed_configuration_helps(said, helps):
+    with fake_triton(Behaviour(load_error=said)) as url, pytest.raises(ClientError) as raised:
+        versions.load(Control(Endpoint(url)), "m")
+    assert said in str(raised.value)
+    assert ("--auto-complete-config" in raised.value.hint) == helps
 
 
 @pytest.mark.triton

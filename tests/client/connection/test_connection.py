@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import grpc
 import numpy as np
 import pytest
 
 from tests.client.conftest import write_dataset
+from tests.client.fake_http import fake_http
 from tests.client.fake_triton import Behaviour, fake_triton
 
 
@@ -61,26 +60,6 @@ def test_headers_are_sent(run_client, dataset):
     assert behaviour.headers["x-tenant"] == "7"
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """An authority, a server and a client signed by it, and a stranger."""
-    directory = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
-
-    for name in ("authority", "stranger"):
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
-                "-keyout", f"{name}.key", "-out", f"{name}.pem")  # fmt: skip
-    (directory / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
-    for name in ("server", "client"):
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key",
-                "-out", f"{name}.csr")  # fmt: skip
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "authority.pem", "-CAkey", "authority.key",
-                "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", f"{name}.pem")  # fmt: skip
-    return directory
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -128,3 +107,16 @@ def test_certificates_that_cannot_be_used_are_named(run_client, certificates, op
     done = run_client("accuracy", "--model=classifier", *named)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+@pytest.mark.parametrize("timeout", ["31536000", "1e-06"])
+def test_the_longest_and_the_shortest_timeout_mean_what_they_say(run_client, transport, timeout):
+    with fake_triton(Behaviour()) as grpc_url, fake_http({}) as http_url:
+        url = {"grpc": grpc_url, "http": http_url}[transport]
+        done = run_client(
+            "reload", f"--url={url}", f"--transport={transport}", f"--timeout={timeout}", "--model=absent"
+        )
+    assert done.returncode == 1
+    said = "has no model 'absent'" if float(timeout) > 1 else "no answer within 1e-06 s"
+    assert said in done.stderr.splitlines()[-2]

@@ -77,6 +77,10 @@ def test_over_http_what_is_not_triton_is_one_line(run_client, kind):
         assert f"a gateway at {url} answers {GATEWAYS[kind]}: no Triton behind it" in line
     elif kind in REFUSALS:
         assert REFUSALS[kind] in line
+    elif kind == "cut off":
+        assert f"{url} closed the connection in the middle of an answer (after 2 of 900 bytes)" in line
+    elif kind == "closes":
+        assert f"no Triton answers at {url} (Remote end closed connection without response)" in line
     else:
         assert f"what answers at {url} is not Triton's HTTP service: " in line
 

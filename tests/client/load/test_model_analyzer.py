@@ -219,8 +219,9 @@ def test_a_server_that_lets_nobody_load_models_is_one_line(tmp_path):
     polling = "explicit model load / unload is not allowed if polling is enabled"
     with fake_triton(Behaviour(load_error=polling)) as url, pytest.raises(ClientError) as raised:
         analyze(url, tmp_path)
-    assert "lets no client load models: explicit model load / unload is not allowed" in str(raised.value)
+    assert "takes no loads: it is in the model control mode NONE or POLL" in str(raised.value)
     assert "--model-control-mode=explicit" in raised.value.hint
+    assert "make analyze without URL" in raised.value.hint
 
 
 @pytest.mark.triton
