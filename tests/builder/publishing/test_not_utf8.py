@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from builder.publishing.repository import Repository
-from tests.builder.publishing.test_versions import CONFIG, builder, model
+from tests.builder.publishing.tiny import CONFIG, builder, model
 
 LATIN = "Mähdrescher\n".encode("latin-1")
 ESCAPED = (CONFIG % 3).encode() + rb'output { name: "y" label_filename: "\344.txt" }' + b"\n"
