@@ -32,7 +32,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_is_not_utf_8_is_no_traceback(tmp_path, command):
-    for number, (name, content) in enumerate(FILES.values()):
+    for number, (what, (name, content)) in enumerate(FILES.items()):
         repository = Repository(tmp_path / str(number))
         for version in (1, 2, 3):
             repository.publish(model(b"%d" % version, version))
@@ -40,6 +40,8 @@ def test_what_is_not_utf_8_is_no_traceback(tmp_path, command):
         done = builder(*(part.replace("REPOSITORY", str(repository.path)) for part in COMMANDS[command]))
         assert "Traceback" not in done.stderr, (name, done.stderr)
         assert done.returncode in (0, 1, 2)
-        if command == "verify":
-            assert done.returncode == 2, name
+        if command == "verify" and what.startswith("a comment"):  # Triton reads past it
+            assert done.returncode == 0, what
+        elif command == "verify":
+            assert done.returncode == 2, what
             assert name.rpartition("/")[2] in done.stderr
