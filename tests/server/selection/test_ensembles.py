@@ -21,7 +21,7 @@ from tests.builder.conftest import write_checkpoint
 from tests.builder.triton_config.test_config_pbtxt import GOLDENS
 from tests.server.backends.onnxruntime.configurations import SEQUENCE
 from tests.support import graphs
-from tests.support.models import PLATFORM, add_doubler, add_model, tensor
+from tests.support.models import PLATFORM, add_classifier, add_doubler, add_model, tensor
 from tests.support.triton import require_server, run_server, start_server
 
 pytestmark = pytest.mark.triton
@@ -44,10 +44,10 @@ class TritonPythonModel:
 """
 
 
-def step(model: str, inputs: dict[str, str], outputs: dict[str, str]) -> str:
+def step(model: str, inputs: dict[str, str], outputs: dict[str, str], version: int = -1) -> str:
     maps = [f'input_map {{ key: "{key}" value: "{value}" }}' for key, value in inputs.items()]
     maps += [f'output_map {{ key: "{key}" value: "{value}" }}' for key, value in outputs.items()]
-    return f'step {{ model_name: "{model}" model_version: -1 {" ".join(maps)} }}\n'
+    return f'step {{ model_name: "{model}" model_version: {version} {" ".join(maps)} }}\n'
 
 
 def add_ensemble(repository: Path, name: str, tensors: str, *steps: str) -> None:
@@ -117,6 +117,64 @@ def test_an_ensemble_whose_step_fails_to_load_is_left_out_with_it(tmp_path):
         assert "depends on 'corrupt' which has no loaded version" in served.left_out["over_corrupt"]
     result = run_server(f"--repository={tmp_path}", "--load=over_corrupt")
     assert result.returncode == 1
+    assert len(result.stderr.splitlines()) <= 2
+
+
+TENSORS = IMAGES + LOGITS
+STEPS = {
+    "the_newest": ("both", -1, 9, ""),
+    "the_newest_by_number": ("both", 2, 9, ""),
+    "an_older_one": ("both", 1, 10, ""),
+    "one_that_is_not_there": ("both", 7, None, "depends on 'both' whose required version 7 is not loaded"),
+    "one_that_is_not_served": ("latest", 1, None, "depends on 'latest' whose required version 1 is not loaded"),
+    "the_only_one_that_is_served": ("latest", 2, 9, ""),
+    "one_that_fails_to_load": ("half", 2, None, "depends on 'half' which has no loaded version"),
+    "one_beside_it": ("half", 1, None, "depends on 'half' which has no loaded version"),
+}
+"""Name -> model and version of its step, what it computes the class modulo, and why it is not served."""
+
+
+def add_versions(repository: Path, name: str, policy: str) -> Path:
+    """A classifier whose version 1 computes the class modulo 10, and version 2 modulo 9; the path of the second."""
+    first = add_classifier(repository, name, config=f"version_policy {{ {policy} }}\n")
+    other = add_classifier(repository.with_name("elsewhere"), name, modulus=9)
+    shutil.copytree(other.parent, first.parents[1] / "2")
+    return first.parents[1] / "2" / other.name
+
+
+@pytest.fixture(scope="module")
+def versioned(tmp_path_factory):
+    """Ensembles over single versions of a model."""
+    path = tmp_path_factory.mktemp("versioned") / "models"
+    add_versions(path, "both", "all { }")
+    add_versions(path, "latest", "latest { num_versions: 1 }")
+    add_versions(path, "half", "all { }").write_bytes(b"bad")
+    for name, (model, version, _, _) in STEPS.items():
+        add_ensemble(path, name, TENSORS, step(model, {"images": "images"}, {"logits": "logits"}, version))
+    with start_server(path) as served:
+        yield served
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_that_names_a_version_gets_that_one_or_the_ensemble_is_left_out(versioned, name):
+    _, _, modulus, why = STEPS[name]
+    if modulus is None:
+        assert why in versioned.left_out[name]
+        assert name not in versioned.models
+        return
+    assert name in versioned.models
+    images = np.broadcast_to(np.arange(20, 28, dtype=np.uint8)[:, None, None, None], (8, *IMAGE_SHAPE))
+    answers = infer(versioned.grpc, name, images)
+    assert answers.argmax(1).tolist() == [value % modulus for value in range(20, 28)]
+
+
+def test_a_wanted_ensemble_over_a_version_that_is_not_there_is_one_line(tmp_path):
+    add_versions(tmp_path / "models", "both", "all { }")
+    add_ensemble(tmp_path / "models", "over", TENSORS, step("both", {"images": "images"}, {"logits": "logits"}, 7))
+    result = run_server(f"--repository={tmp_path / 'models'}", "--load=over")
+    assert result.returncode == 1
+    assert "over: " in result.stderr
+    assert "version 7 is not loaded" in result.stderr
     assert len(result.stderr.splitlines()) <= 2
 
 
