@@ -25,7 +25,11 @@ def literal(name: str, value: str) -> bytes:
 
 @contextlib.contextmanager
 def http2(
-    status: int, body: bytes | None, *headers: tuple[str, str], tls: ssl.SSLContext | None = None
+    status: int,
+    body: bytes | None,
+    *headers: tuple[str, str],
+    tls: ssl.SSLContext | None = None,
+    leaves: bool = False,
 ) -> Iterator[str]:
     """Answer every request the same; yields HOST:PORT.
 
@@ -34,6 +38,7 @@ def http2(
         body: its content; None for a head alone.
         headers: its other fields, names in lower case.
         tls: secure each connection with it.
+        leaves: close the connection before the answer's end.
     """
     server = socket.create_server(("127.0.0.1", 0))
     block = b"".join(literal(*header) for header in ((":status", str(status)), *headers))
@@ -52,7 +57,9 @@ def http2(
                 alone = _END_STREAM if body is None else 0
                 connection.sendall(frame(_HEADERS, _END_HEADERS | alone, stream, block))
                 if body is not None:
-                    connection.sendall(frame(_DATA, _END_STREAM, stream, body))
+                    connection.sendall(frame(_DATA, 0 if leaves else _END_STREAM, stream, body))
+                if leaves:
+                    return
 
     def answered(plain: socket.socket) -> None:
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 _HANDSHAKE = b"\x16"
@@ -14,13 +16,18 @@ _HANDSHAKE = b"\x16"
 
 @contextlib.contextmanager
 def answering(
-    parts: Callable[[], Iterable[bytes]], *, closes: bool = False, tls: ssl.SSLContext | None = None
+    parts: Callable[[], Iterable[bytes]],
+    *,
+    closes: bool = False,
+    resets: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
     """Send every connection the same parts; yields HOST:PORT.
 
     Args:
         parts: what is sent, made anew for each connection.
         closes: close it then; otherwise nothing more comes, until the block ends.
+        resets: the same, as the system does for a process that was killed with something unread.
         tls: secure each connection with it, unless the other side begins without.
     """
     server = socket.create_server(("127.0.0.1", 0))
@@ -37,7 +44,10 @@ def answering(
                 if ended.is_set():
                     return
                 connection.sendall(part)
-            if not closes:
+            if resets:
+                time.sleep(0.2)  # what was sent before is dropped with the connection, unless it has arrived
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            elif not closes:
                 ended.wait()
 
     def accept() -> None:
