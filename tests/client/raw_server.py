@@ -47,7 +47,11 @@ def answering(
             if resets:
                 time.sleep(0.2)  # what was sent before is dropped with the connection, unless it has arrived
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            elif not closes:
+            elif closes:
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):  # closed with something unread, the system would reset the connection
+                    pass
+            else:
                 ended.wait()
 
     def accept() -> None:
