@@ -101,7 +101,7 @@ ATTEMPTS = {
     "client shared memory with the key": (SHM, GOOD, "right", shared_memory, "Unable to open shared memory region"),
     "gRPC, 400 images in a request": (GRPC, GOOD, None, oversized, "batch-size must be <= 64 for 'resnet18_onnx'"),
     "HTTP, good certificate": (HTTP, GOOD, None, infer, None),
-    "HTTP, plain text": (HTTP, {}, None, infer, "this port speaks HTTPS"),
+    "HTTP, plain text": (HTTP, {}, None, infer, "the server speaks TLS; --tls-ca FILE names"),
     "HTTP, no certificate": (
         HTTP,
         {"ca": "server-ca"},

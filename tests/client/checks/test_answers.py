@@ -203,7 +203,7 @@ def test_a_server_with_other_models_only_is_refused_in_one_line(run_client, tmp_
     [
         (["--concurrency=1"], "argument --concurrency: expected a whole number of 2 or more, found '1'"),
         (["--tolerance=0"], "a share of more than 0, up to 1, found '0'"),
-        (["--duration=0"], "seconds, more than 0, found '0'"),
+        (["--duration=0"], "seconds, more than 0 and at most 31536000 (a year), found '0'"),
         (["--reference=/no/such.npz"], "no reference answers at /no/such.npz"),
         (["--seed=x"], "expected a whole number of 0 or more, found 'x'"),
     ],

@@ -216,7 +216,7 @@ def test_what_the_model_was_made_from_is_recorded(run_client, served, repository
         (["--model=classifier", "--batch-size=0"], "a whole number of 1 or more, found '0'"),
         (["--model=classifier", "--concurrency=-1"], "a whole number of 1 or more, found '-1'"),
         (["--model=classifier", "--limit=0"], "a whole number of 1 or more, found '0'"),
-        (["--model=classifier", "--timeout=nan"], "seconds, more than 0, found 'nan'"),
+        (["--model=classifier", "--timeout=nan"], "seconds, more than 0 and at most 31536000 (a year), found 'nan'"),
         (
             ["--model=classifier", "--url=http://127.0.0.1:8001"],
             "with a port of 1 to 65535; found 'http://127.0.0.1:8001'",
