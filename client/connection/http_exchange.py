@@ -24,7 +24,6 @@ MOST = 64 << 20
 """Bytes of an answer, its head included; a server with thousands of models says some megabytes of itself."""
 
 _BLOCK = 1 << 16
-_END_OF_HEAD = b"\n\n"
 _LEGAL = "!$&'()*+,;=:@"
 """In a path (RFC 3986, 3.3) as they stand; Triton takes a name as it comes, and finds none that is quoted."""
 
@@ -83,7 +82,7 @@ class HttpConnection(http.client.HTTPConnection):
         try:
             self.request(method, path, content, dict(headers))
             answer = self.getresponse()
-            if not self._watched.head_is_whole:  # http.client takes what there is for all of it
+            if self._watched.at_end:  # the body is not asked for yet, and http.client takes half a head for all of it
                 raise CutOffError("in its head")
             return Reply(answer.status, answer.headers, _body(answer))  # type: ignore[arg-type]  # a Message is one
         except BaseException:
@@ -120,9 +119,8 @@ class _Watched(io.RawIOBase):
         self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open for the body when its owner closes it
         self._due = due
         self._received = 0
-        self._head = b""
-        self.head_is_whole = False
-        """Whether the empty line after the headers has come."""
+        self.at_end = False
+        """Whether the last that was asked for was not there any more."""
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """What HTTPResponse asks a socket for."""
@@ -135,9 +133,7 @@ class _Watched(io.RawIOBase):
         self._sock.settimeout(_left(self._due))
         size = self._raw.readinto(buffer)
         self._received += size or 0
-        if not self.head_is_whole:
-            self._head += bytes(memoryview(buffer)[: size or 0])
-            self.head_is_whole = _END_OF_HEAD in self._head.replace(b"\r", b"")
+        self.at_end = not size
         if self._received > MOST:
             raise TooLargeError
         return int(size or 0)

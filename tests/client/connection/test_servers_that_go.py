@@ -35,6 +35,8 @@ CUT = {
     "before a byte": (b"", GONE),
     "in the first line": (b"HTTP/1.1 2", "is not Triton's HTTP service"),
     "in a header": (OK + b"Content-Le", MIDDLE),
+    "between headers": (OK, MIDDLE),
+    "in a header after another head": (b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Le", MIDDLE),
     "before the body": (OK + b"Content-Length: 9\r\n\r\n", MIDDLE + " (after 0 of 9 bytes)"),
     "in the body": (OK + b"Content-Length: 9\r\n\r\nabcd", MIDDLE + " (after 4 of 9 bytes)"),
     "before a chunk": (CHUNKED, MIDDLE),
