@@ -6,8 +6,9 @@ import contextlib
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Iterator
+
+from tests.client.raw_server import accepting
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _SETTINGS = 0, 1, 4
@@ -40,7 +41,6 @@ def http2(
         tls: secure each connection with it.
         leaves: close the connection before the answer's end.
     """
-    server = socket.create_server(("127.0.0.1", 0))
     block = b"".join(literal(*header) for header in ((":status", str(status)), *headers))
 
     def answer(connection: socket.socket) -> None:
@@ -67,14 +67,5 @@ def http2(
             plain.settimeout(20)
             answer(stack.enter_context(tls.wrap_socket(plain, server_side=True)) if tls else plain)
 
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=answered, args=(server.accept()[0],), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
-    finally:
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
+    with accepting(answered) as url:
+        yield url

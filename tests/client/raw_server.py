@@ -30,7 +30,6 @@ def answering(
         resets: the same, as the system does for a process that was killed with something unread.
         tls: secure each connection with it, unless the other side begins without.
     """
-    server = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
 
     def answered(plain: socket.socket) -> None:
@@ -54,6 +53,18 @@ def answering(
             else:
                 ended.wait()
 
+    try:
+        with accepting(answered) as url:
+            yield url
+    finally:
+        ended.set()
+
+
+@contextlib.contextmanager
+def accepting(answered: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Hand every connection to `answered`, each on a thread of its own; yields HOST:PORT."""
+    server = socket.create_server(("127.0.0.1", 0))
+
     def accept() -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -63,6 +74,5 @@ def answering(
     try:
         yield f"127.0.0.1:{server.getsockname()[1]}"
     finally:
-        ended.set()
         server.shutdown(socket.SHUT_RDWR)
         server.close()
