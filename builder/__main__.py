@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_train(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--recipe", default="best", help="baseline, teacher or best (default: %(default)s)")
+    command.add_argument("--recipe", default="best", help="baseline, teacher, assistant or best (default: %(default)s)")
     _add_data(command)
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     command.add_argument("--epochs", type=whole, help="instead of the recipe's")

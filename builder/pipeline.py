@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from builder.quantization import tensorrt as for_tensorrt
 from builder.signature import BATCH_SIZES, SIGNATURE
 from builder.triton_config import config_pbtxt
 from builder.variants import Engine, Precision, Variant
-from builder.verification import parity, reference
+from builder.verification import parity, record, reference
 from cifar10 import DatasetNotFoundError, Split
 from console.processor import instruction_set
 from console.tensorrt_rtx import beside
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from builder.network.checkpoint import Checkpoint
-    from builder.network.resnet import Classifier
     from builder.quantization.calibration import Calibration
     from builder.tensorrt.availability import PlanBuilder
 
@@ -137,17 +137,15 @@ def build(
     """
     classifier = source.classifier()
     answers = reference.ask(classifier)
-    references: dict[int, NDArray[np.float32]] = {}
+    exported = functools.cache(lambda precision: onnx_export.export(classifier, BATCH_SIZES, precision))
+    expected = functools.cache(lambda count: parity.reference_logits(classifier, sample.images[:count]))
     for variant in variants:
-        made = _make(variant, classifier, plans, calibration)
+        made = _make(variant, exported, plans, calibration)
+        target = repository if variant.engine.in_container else Repository(beside(repository.path), repository.keep)
+        on_record = target.provenance_of(variant.name, variant.engine.model_file, made.content)
         used = sample.head(images_for(variant))
-        parities: tuple[parity.Parity, ...] = ()
-        if made.infer:
-            logger.info("verifying %s against PyTorch on %d images (%s)", variant.name, len(used.images), used.name)
-            if len(used.images) not in references:
-                references[len(used.images)] = parity.reference_logits(classifier, used.images)
-            expected, limits = references[len(used.images)], _LIMITS[variant.engine, variant.precision]
-            parities = parity.verify(made.infer, used.images, expected, limits, used.labels)
+        under = record.circumstances(source.sha256, used.name, used.images)
+        parities, verification = _verify(variant, made, used, under, expected, on_record.get("verification"))
         labels = "".join(f"{name}\n" for name in SIGNATURE.class_names)
         configs = config_pbtxt.texts(variant, BATCH_SIZES, scheduling=scheduling)
         model = Model(
@@ -161,9 +159,8 @@ def build(
                 ),
             },
             model_file=variant.engine.model_file,
-            provenance={**_provenance(source, variant, _verification(made, used, parities)), **made.provenance},
+            provenance={**_provenance(source, variant, verification), **made.provenance},
         )
-        target = repository if variant.engine.in_container else Repository(beside(repository.path), repository.keep)
         yield variant, target.publish(model), parities
 
 
@@ -176,32 +173,30 @@ def images_for(variant: Variant) -> int:
 
 def _make(
     variant: Variant,
-    classifier: Classifier,
+    exported: Callable[[Precision], bytes],
     plans: Mapping[Engine, PlanBuilder] | None,
     calibration: Calibration | None,
 ) -> Made:
     logger.info("exporting %s", variant.name)
-    record: dict[str, Any] = {}
+    noted: dict[str, Any] = {}
     if variant.precision.quantized:
         assert calibration is not None, "whoever asks for a quantised model brings a calibration"  # noqa: S101
         if variant.engine is Engine.ONNX_RUNTIME:
-            return _make_for_cpu(variant, classifier, calibration)
-        half = onnx_export.export(classifier, BATCH_SIZES, Precision.FP16)
-        onnx = for_tensorrt.quantize(half, calibration, variant.precision)
-        record = {"quantization": calibration.record()}
+            return _make_for_cpu(variant, exported(Precision.FP32), calibration)
+        onnx = for_tensorrt.quantize(exported(Precision.FP16), calibration, variant.precision)
+        noted = {"quantization": calibration.record()}
     else:
-        onnx = onnx_export.export(classifier, BATCH_SIZES, variant.precision)
+        onnx = exported(variant.precision)
         if variant.engine is Engine.ONNX_RUNTIME:
             return Made(onnx, parity.onnx_runtime(onnx))
     assert plans is not None, "whoever asks for a plan brings TensorRT"  # noqa: S101
     builder = plans[variant.engine]
     plan = builder.compile(onnx, BATCH_SIZES, variant.precision)
     runner = None if builder.unverified else builder.runner(plan, SIGNATURE)
-    return Made(plan.content, runner, {"plan": plan.info.as_json(), **record}, builder.unverified)
+    return Made(plan.content, runner, {"plan": plan.info.as_json(), **noted}, builder.unverified)
 
 
-def _make_for_cpu(variant: Variant, classifier: Classifier, calibration: Calibration) -> Made:
-    full = onnx_export.export(classifier, BATCH_SIZES)
+def _make_for_cpu(variant: Variant, full: bytes, calibration: Calibration) -> Made:
     onnx = for_cpu.quantize(full, calibration)
     infer = parity.onnx_runtime(onnx)
     times = speed.times_as_fast(infer, parity.onnx_runtime(full))
@@ -215,17 +210,27 @@ def _make_for_cpu(variant: Variant, classifier: Classifier, calibration: Calibra
     return Made(onnx, infer, {"quantization": {**calibration.record(), "speed_where_built": measured}})
 
 
-def _verification(made: Made, sample: Sample, parities: tuple[parity.Parity, ...]) -> dict[str, object]:
-    if made.unverified:
-        return {"not_verified": made.unverified}
-    return {
-        "images": sample.name,
-        "against": "PyTorch FP32, CPU",
-        "batches": [dataclasses.asdict(parity) for parity in parities],
-    }
+def _verify(
+    variant: Variant,
+    made: Made,
+    sample: Sample,
+    under: Mapping[str, Any],
+    expected: Callable[[int], NDArray[np.float32]],
+    earlier: Any,
+) -> tuple[tuple[parity.Parity, ...], Mapping[str, Any]]:
+    """Verify a model, unless this very file was; what was found, nothing where nothing here runs it, and its record."""
+    if made.infer is None:
+        return (), {"not_verified": made.unverified}
+    limits, count = _LIMITS[variant.engine, variant.precision], len(sample.images)
+    if passed := record.passed(earlier, under, limits):
+        logger.info("%s: the same file was verified on %d images at %s", variant.name, count, earlier["at"])
+        return passed, earlier
+    logger.info("verifying %s against PyTorch on %d images (%s)", variant.name, count, sample.name)
+    parities = parity.verify(made.infer, sample.images, expected(count), limits, sample.labels)
+    return parities, record.made_now(under, parities)
 
 
-def _provenance(source: Checkpoint, variant: Variant, verification: dict[str, object]) -> dict[str, object]:
+def _provenance(source: Checkpoint, variant: Variant, verification: Mapping[str, Any]) -> dict[str, object]:
     return {
         "engine": variant.engine.value,
         "precision": variant.precision.value,

@@ -28,6 +28,8 @@ from builder.publishing.versions import (
     PROVENANCE_FILE,
     PUBLISHED_FOLDER,
     VERSIONS_FILE,
+    State,
+    examine,
     highest_number,
     published_versions,
     used_versions,
@@ -117,7 +119,7 @@ class Repository:
             target, staged = self.path / model.name, staging / model.name
             versions, used = published_versions(target), used_versions(target)
             highest = _highest(target, versions)
-            there = _version_of(model, target, versions)
+            there = _version_of(model.model_file, model.version_files[model.model_file], target, versions)
             version = _next(highest, target) if there is None else there
             kept = self._kept([number for number in versions if number != version], used)
             for old in kept:
@@ -131,6 +133,13 @@ class Repository:
             write_atomically(staged / VERSIONS_FILE, versions_json(max(highest, version)))
             put_in_place(staged, target)
         return Published(target / str(version), version, there is None, there is not None and version not in used)
+
+    def provenance_of(self, name: str, model_file: str, content: bytes) -> Mapping[str, Any]:
+        """What is on record of the version that holds this very file; empty where none does, or it cannot be read."""
+        target = self.path / name
+        version = _version_of(model_file, content, target, published_versions(target))
+        found = None if version is None else examine(target, version)
+        return found.provenance if found and found.state is State.OK else {}
 
     def roll_back(self, name: str, to: int | None = None) -> rollback.RolledBack:
         """Have an earlier version of a model served, with the configuration that was published with it.
@@ -207,12 +216,9 @@ class Repository:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _version_of(model: Model, target: Path, versions: list[int]) -> int | None:
+def _version_of(file: str, content: bytes, target: Path, versions: list[int]) -> int | None:
     """The version that holds this very file, the newest if several do."""
-    content = model.version_files[model.model_file]
-    return next(
-        (number for number in reversed(versions) if _same(target / str(number) / model.model_file, content)), None
-    )
+    return next((number for number in reversed(versions) if _same(target / str(number) / file, content)), None)
 
 
 def _same(path: Path, content: bytes) -> bool:

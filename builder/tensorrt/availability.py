@@ -23,7 +23,7 @@ from builder.tensorrt.triton_releases import (
     release_named,
     version_text,
 )
-from builder.variants import Engine
+from builder.variants import VARIANTS, Engine, Precision
 
 if TYPE_CHECKING:
     import argparse
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from builder.signature import BatchSizes, Signature
-    from builder.variants import Precision, Variant
+    from builder.variants import Variant
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +131,7 @@ def choose(
                 options.kept_by(LIBRARIES[engine]), LIBRARIES[engine],
                 ahead_of_time=arguments.compute_capability is not None,
             )  # fmt: skip
+            _require_precisions(builders[engine], [variant for variant in variants if variant.engine is engine])
         except TensorRTError as error:
             if required:
                 raise
@@ -150,6 +151,19 @@ def _require_options(libraries: list[Library], options: PlanOptions, arguments: 
             raise TensorRTError(
                 f"{libraries[0].name} has no --compute-capability: it builds for the GPU it runs on",
                 "leave it out, or build resnet18_tensorrt_rtx, which can be built for GPUs that are not here",
+            )
+
+
+def _require_precisions(builder: PlanBuilder, variants: list[Variant]) -> None:
+    """Say what a version cannot build before anything is built."""
+    library, found = builder.library, tensorrt_version(builder.tensorrt)
+    for variant in variants:
+        if variant.precision is Precision.INT8 and found < library.int8_from:
+            others = [one.name for one in VARIANTS.values() if one.engine is variant.engine and one is not variant]
+            raise TensorRTError(
+                f"{variant.name}: {library.name} {version_text(found)} builds no convolutions in INT8; "
+                f"expected {version_text(library.int8_from)} or newer",
+                f"install that, or build {' or '.join(others)} with the version that is here",
             )
 
 

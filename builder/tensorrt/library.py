@@ -27,6 +27,7 @@ class Library:
             for those that are named. Kernels are then compiled where the plan is loaded.
         only_named: compute capabilities that a portable plan leaves out unless they are named.
         exact_version: whether a plan is bound to all four numbers of the version, and not to the first three.
+        int8_from: the first version that builds convolutions in INT8.
         cuda: major version of CUDA that the driver must run; None where packages for several exist.
     """
 
@@ -42,6 +43,7 @@ class Library:
     portable: bool
     only_named: tuple[str, ...]
     exact_version: bool
+    int8_from: Version
     cuda: int | None
 
 
@@ -60,6 +62,7 @@ TENSORRT = Library(
     portable=False,
     only_named=(),
     exact_version=False,
+    int8_from=(10, 13, 0),
     cuda=None,
 )
 
@@ -76,6 +79,7 @@ TENSORRT_RTX = Library(
     portable=True,
     only_named=("7.5",),
     exact_version=True,
+    int8_from=(1, 7, 0),  # 1.4 to 1.6 end with a failed check of Myelin, whatever the GPU
     cuda=13,
 )
 

@@ -16,9 +16,9 @@ FOLDER = "teacher"
 def taught(run: Run) -> Run:
     """The run with a teacher, trained here where the recipe asks for one and the run names none.
 
-    The teacher is trained like any other network, into the folder `teacher` of the run's; with `resume` one that is
-    finished is taken, and an unfinished one goes on. It shares the student's images, stem and batch size, and trains no
-    longer than the student, so that a quick try is quick.
+    The teacher is trained like any other network, its own teacher first, into the folder `teacher` of the run's. With
+    `resume` one that is finished is taken, and an unfinished one goes on. It shares the student's images, stem and
+    batch size, and trains no longer than the student, so that a quick try is quick.
 
     Raises:
         TrainingError: as `Run.execute`.
@@ -37,6 +37,6 @@ def taught(run: Run) -> Run:
         )
         logger.info("training the teacher first (recipe '%s', into %s)", recipe.name, output)
         finished.unlink(missing_ok=True)
-        finished = dataclasses.replace(run, recipe=recipe, output=output).execute()
+        finished = taught(dataclasses.replace(run, recipe=recipe, output=output)).execute()
     begun = (run.output / STATE_FILE).is_file() or (run.output / CHECKPOINT_FILE).is_file()
     return dataclasses.replace(run, teacher=finished, resume=run.resume and begun)

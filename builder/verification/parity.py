@@ -157,19 +157,28 @@ def verify(
         starts = range(0, len(images), size)
         logits = np.concatenate([infer(images[start : start + size]) for start in starts])
         parity = compare(logits, reference, size, labels)
-        far = parity.max_relative_difference > limits.max_relative_difference
-        if far or parity.top1_agreement < limits.min_top1_agreement:
-            raise VerificationError(
-                f"at batch {size} the model differs from PyTorch: largest logit difference "
-                f"{parity.max_abs_difference:.2e}, {parity.max_relative_difference:.1e} of the largest logit "
-                f"(limit {limits.max_relative_difference:.0e}); top-1 agreement {100 * parity.top1_agreement:.2f} % "
-                f"(limit {100 * limits.min_top1_agreement:.2f} %)",
-                "the model was not published; the last good version stays",
-            )
-        _check_accuracy(parity, limits)
-        _check_paired(parity, limits)
+        judge(parity, limits)
         measured.append(parity)
     return tuple(measured)
+
+
+def judge(parity: Parity, limits: Limits) -> None:
+    """Say whether a comparison is good enough.
+
+    Raises:
+        VerificationError: a limit is exceeded.
+    """
+    far = parity.max_relative_difference > limits.max_relative_difference
+    if far or parity.top1_agreement < limits.min_top1_agreement:
+        raise VerificationError(
+            f"at batch {parity.batch_size} the model differs from PyTorch: largest logit difference "
+            f"{parity.max_abs_difference:.2e}, {parity.max_relative_difference:.1e} of the largest logit "
+            f"(limit {limits.max_relative_difference:.0e}); top-1 agreement {100 * parity.top1_agreement:.2f} % "
+            f"(limit {100 * limits.min_top1_agreement:.2f} %)",
+            "the model was not published; the last good version stays",
+        )
+    _check_accuracy(parity, limits)
+    _check_paired(parity, limits)
 
 
 def _check_accuracy(parity: Parity, limits: Limits) -> None:

@@ -44,6 +44,8 @@ def test_build_publishes_verified_models_and_a_second_build_changes_nothing(buil
         assert done.returncode == 0, done.stderr
         assert f"resnet18_onnx: {state} version 1" in done.stderr
         assert f"resnet18_onnx_fp16: {state} version 1" in done.stderr
+        assert ("the same file was verified on 256 images" in done.stderr) is (state == "unchanged")
+        assert ("verifying resnet18_onnx against" in done.stderr) is (state == "published")
     repository = tmp_path / "model_repository"
     assert sorted(path.name for path in repository.iterdir()) == models.split(",")
     for name in models.split(","):

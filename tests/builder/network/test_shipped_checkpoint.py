@@ -49,6 +49,7 @@ def test_what_lies_beside_it_is_of_the_same_run():
 
 def test_the_recipe_is_the_one_it_was_trained_with():
     recorded = json.loads(beside("history.json").read_text())["recipe"]
+    del recorded["teacher_recipe"]  # its teacher was named as a file, whose SHA-256 is in the metadata
     now = RECIPES[recorded["name"]].plain()
     assert {name: now[name] for name in recorded} == recorded
 
@@ -79,11 +80,17 @@ def stale_files(sha256: str, correct: int) -> list[str]:
 def test_every_published_figure_is_of_this_checkpoint_or_says_so():
     loaded = checkpoint.load(DEFAULT_CHECKPOINT)
     stale = stale_files(loaded.sha256, round(loaded.metadata.accuracy * 10_000))
-    earlier = json.loads((ROOT / "benchmarks/results/earlier-checkpoint.json").read_text())
-    assert sorted(stale) == sorted(earlier["files"]), "to be made again, or to be named as an earlier checkpoint's"
-    assert loaded.sha256 != earlier["sha256"]
-    for page in ("docs/figures.md", "docs/tensorrt.md", "benchmarks/results/h100/README.md"):
-        assert earlier["named"] in (ROOT / page).read_text(), f"{page} does not say whose figures it shows"
+    earlier = json.loads((ROOT / "benchmarks/results/earlier-checkpoint.json").read_text())["checkpoints"]
+    named = sorted(file for one in earlier for file in one["files"])
+    assert sorted(stale) == named, "to be made again, or to be named as an earlier checkpoint's"
+    for one in earlier:
+        assert one["sha256"] != loaded.sha256
+        for file in (file for file in one["files"] if file.endswith(".json")):
+            assert set(checkpoints_in(json.loads((ROOT / file).read_text()))) == {one["sha256"]}, file
+        for page in one["pages"]:
+            assert one["named"] in " ".join((ROOT / page).read_text().split()), (
+                f"{page} does not say whose figures it shows"
+            )
 
 
 def test_figures_of_another_checkpoint_are_noticed():

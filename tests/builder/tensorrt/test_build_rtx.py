@@ -71,3 +71,12 @@ def test_inspect_with_another_version_names_both(built):
     done = run_python(OLDER, "-m", "builder", "inspect", f"model_repository_rtx/{NAME}", cwd=directory)
     assert done.returncode == 2
     assert f"this machine: it was built with TensorRT for RTX {NEWEST}; here is TensorRT for RTX {OLDER}" in done.stderr
+
+
+def test_int8_is_refused_by_a_version_that_cannot_build_it(checkpoint_file, tmp_path):
+    options = [f"--checkpoint={checkpoint_file}", f"--models={NAME}_int8", "--compute-capability=8.6"]
+    done = run_python(OLDER, "-m", "builder", "build", *options, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"{NAME}_int8: TensorRT for RTX 1.6.1 builds no convolutions in INT8; expected 1.7" in done.stderr
+    assert f"or build {NAME} or {NAME}_fp8" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -178,6 +178,9 @@ def test_a_plan_for_another_gpu_is_built_and_told_that_it_does_not_load_here(mod
     assert plan.info.proven is False
     if other == "12.0":  # a GPU runs what is built for an older one of its major version
         assert "UNSUPPORTED_CC" in invalidity(tensorrt, plan.content)
+        if here == "9.0":  # 1.6.1 says that of every plan there, loads every plan, and answers right
+            assert LoadedPlan(tensorrt, plan.content, library=library)
+            return
         with pytest.raises(TensorRTError, match="cannot load this plan"):
             LoadedPlan(tensorrt, plan.content, library=library)
 

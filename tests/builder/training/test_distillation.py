@@ -166,6 +166,25 @@ def test_a_recipe_that_distils_trains_its_teacher_first(distilled):
     assert not (distilled / "teacher" / run.STATE_FILE).exists()
 
 
+@pytest.mark.usefixtures("quick_teacher")
+def test_a_teacher_that_learns_itself_is_taught_first(tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "assistant", dataclasses.replace(STUDENT, name="assistant", epochs=1))
+    last = dataclasses.replace(STUDENT, teacher_recipe="assistant")
+    whole = taught(make_run(tmp_path / "whole", last)).execute()
+    folders = [tmp_path / "whole", tmp_path / "whole/teacher", tmp_path / "whole/teacher/teacher"]
+    found = [checkpoint.load(folder / "checkpoint.safetensors") for folder in folders]
+    assert [one.metadata.recipe for one in found] == ["student", "assistant", "teacher"]
+    assert [one.metadata.teacher for one in found] == [found[1].sha256, found[2].sha256, None]
+    assert [one.metadata.epochs for one in found] == [2, 1, 1], "no longer than their students"
+    for epochs in (1, 2, 3):  # after each network but the last, and within the last
+        again = tmp_path / f"again-{epochs}"
+        with monkeypatch.context() as patch:
+            stop_after(patch, epochs)
+            with pytest.raises(KeyboardInterrupt):
+                taught(make_run(again, last)).execute()
+        assert taught(make_run(again, last, resume=True)).execute().read_bytes() == whole.read_bytes()
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 3], ids=["in the teacher", "before the student", "in the student"])
 @pytest.mark.usefixtures("quick_teacher")
 def test_wherever_it_is_interrupted_resuming_gives_the_same_bytes(distilled, tmp_path, monkeypatch, epochs):

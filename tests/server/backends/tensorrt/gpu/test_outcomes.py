@@ -78,6 +78,7 @@ def wrong_answers(client, name: str) -> str:
     """What is wrong with the answers of a model that is ready; its engine's smallest batches are refused by design."""
     sizes = {"ac_no_config_static64": (64,), "ac_no_config_min8": (8, 9, 256), "mbs_128": (1, 7, 128)}
     sizes |= {"p2_default_mbs32": (1, 7, 32)}
+    sizes |= {"mbs_257": (2, 4, 8, 64)}  # never 257 together: no engine here takes that, whoever serves it
     images = synthetic_images(256)
 
     def ask(number: int) -> str:
