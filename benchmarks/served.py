@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,8 @@ from client.results import environment  # noqa: E402
 
 @contextmanager
 def embedded_server(repository: Path, *options: str):
-    """Start the embedded server on free ports and yield its gRPC address."""
+    """Start the embedded server on free ports and yield its gRPC address; SIGTERM ends both."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory() as directory:
         ready = Path(directory) / "ready.json"
         command = [ROOT / ".venv-server/bin/python", "-m", "server", f"--repository={repository}", *options,

@@ -12,7 +12,14 @@ from google.protobuf.json_format import MessageToDict
 
 from builder.errors import BuilderError
 from builder.publishing.loading_places import gpus, where_it_loads
-from builder.publishing.versions import CONFIG_FILE, PROVENANCE_FILE, config_files, published_versions, served_versions
+from builder.publishing.versions import (
+    CONFIG_FILE,
+    PROVENANCE_FILE,
+    closed,
+    config_files,
+    published_versions,
+    served_versions,
+)
 from builder.tensorrt.library import LIBRARIES, TENSORRT_RTX, Library
 from builder.triton_config.places import Place
 from console import ExitCode, UserError, visible
@@ -55,6 +62,9 @@ def inspect_all(directory: Path, server: Server) -> int:
         except UserError as error:
             logger.warning("%s: %s; %s", model.name, visible(str(error)), visible(error.hint))
             codes.append(error.exit_code)
+        except PermissionError as error:
+            logger.warning("%s: %s", model.name, visible(closed(error)))
+            codes.append(ExitCode.USER)
     return max(codes)
 
 
@@ -83,7 +93,14 @@ def _models(directory: Path) -> list[Path]:
     """The directory itself when it is a model or a version, else the models in it."""
     if config_files(directory) or (directory / PROVENANCE_FILE).is_file() or not directory.is_dir():
         return [directory]
-    return [path for path in sorted(directory.iterdir()) if config_files(path)] or [directory]
+    return [path for path in sorted(directory.iterdir()) if _is_model(path)] or [directory]
+
+
+def _is_model(path: Path) -> bool:
+    try:
+        return bool(config_files(path))
+    except PermissionError:  # said when it is looked at
+        return True
 
 
 def _model_of(directory: Path) -> Path:

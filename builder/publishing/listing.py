@@ -12,6 +12,7 @@ from builder.publishing.versions import (
     CONFIG_FILE,
     VERSIONS_FILE,
     Version,
+    closed,
     examine,
     highest_number,
     misread,
@@ -55,7 +56,10 @@ def _named(places: Sequence[Path], name: str) -> Path:
 
 
 def _is_model(path: Path) -> bool:
-    return path.is_dir() and ((path / CONFIG_FILE).is_file() or bool(published_versions(path)))
+    try:
+        return path.is_dir() and ((path / CONFIG_FILE).is_file() or bool(published_versions(path)))
+    except PermissionError:  # said when it is looked at
+        return True
 
 
 def list_versions(repository: Path, names: Sequence[str], now: datetime | None = None) -> None:
@@ -72,24 +76,25 @@ def list_versions(repository: Path, names: Sequence[str], now: datetime | None =
     for model in models_in(repository, names):
         logger.info("%s", model.name)
         try:
-            served, unknown = served_versions(model), ""
-        except ConfigurationError as error:
-            served, unknown = [], str(error)
-        versions = [examine(model, number) for number in published_versions(model)]
-        rows = [
-            _HEAD,
-            *(_row(version, served, bool(unknown), now or datetime.now(timezone.utc)) for version in versions),
-        ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            logger.info("  %s", "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-        for said in (
-            unknown,
-            *(f"version {version.number}: {version.problem}" for version in versions if version.problem),
-        ):
-            if said:
-                logger.info("  %s", said)
-        _say_numbers(model, [version.number for version in versions], served)
+            _list_model(model, now or datetime.now(timezone.utc))
+        except PermissionError as error:
+            logger.info("  %s", closed(error))
+
+
+def _list_model(model: Path, now: datetime) -> None:
+    try:
+        served, unknown = served_versions(model), ""
+    except ConfigurationError as error:
+        served, unknown = [], str(error)
+    versions = [examine(model, number) for number in published_versions(model)]
+    rows = [_HEAD, *(_row(version, served, bool(unknown), now) for version in versions)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        logger.info("  %s", "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    problems = [f"version {version.number}: {version.problem}" for version in versions if version.problem]
+    for said in filter(None, (unknown, *problems)):
+        logger.info("  %s", said)
+    _say_numbers(model, [version.number for version in versions], served)
 
 
 def _say_numbers(model: Path, versions: list[int], served: list[int]) -> None:

@@ -18,6 +18,7 @@ from builder.publishing.versions import (
     VERSIONS_FILE,
     State,
     Version,
+    closed,
     examine,
     highest_number,
     misread,
@@ -56,22 +57,30 @@ def verify(repository: Path, names: Sequence[str], *, answers: bool = True) -> i
     """
     changed = False
     for model in models_in(repository, names):
-        for number in published_versions(model):
-            version = examine(model, number)
-            problems = [version.problem] if version.problem else []
-            said = "as published"
-            if version.state is State.OK and answers:
-                problem, said = _answered(version)
-                problems += [problem] if problem else []
-            for problem in problems:
-                logger.info("%s version %d: %s", model.name, number, problem)
-            if not problems:
-                logger.info("%s version %d: %s", model.name, number, said)
-            changed = changed or bool(problems)
-        for problem in (*_numbers(model), *_beside_versions(model)):
-            logger.info("%s: %s", model.name, problem)
+        try:
+            changed |= not _as_published(model, answers=answers)
+        except PermissionError as error:
+            logger.info("%s: %s", model.name, closed(error))
             changed = True
     return ExitCode.GATE if changed else ExitCode.DONE
+
+
+def _as_published(model: Path, *, answers: bool) -> bool:
+    good = True
+    for number in published_versions(model):
+        version = examine(model, number)
+        problems = [version.problem] if version.problem else []
+        said = "as published"
+        if version.state is State.OK and answers:
+            problem, said = _answered(version)
+            problems += [problem] if problem else []
+        for line in problems or [said]:
+            logger.info("%s version %d: %s", model.name, number, line)
+        good = good and not problems
+    for problem in (*_numbers(model), *_beside_versions(model)):
+        logger.info("%s: %s", model.name, problem)
+        good = False
+    return good
 
 
 def _numbers(model: Path) -> Iterator[str]:

@@ -36,6 +36,11 @@ _NUMBER = re.compile(r"0|[1-9][0-9]*")
 _READ_AS_NUMBER = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]")
 
 
+def closed(error: PermissionError) -> str:
+    """A model's directory that this user may not look into, for a message: it may be a model, and others are told."""
+    return f"cannot be looked into: {error.strerror} ({error.filename}); let this user read and enter it"
+
+
 def published_versions(model_directory: Path) -> list[int]:
     """The version numbers a model directory holds, ascending; empty when there is none.
 
