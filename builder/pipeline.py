@@ -137,6 +137,8 @@ def build(
     """
     classifier = source.classifier()
     answers = reference.ask(classifier)
+    if sample.labels is None:  # no photographs: those whose answers are clear
+        sample = Sample(sample.name, answers.images).head(len(sample.images))
     exported = functools.cache(lambda precision: onnx_export.export(classifier, BATCH_SIZES, precision))
     expected = functools.cache(lambda count: parity.reference_logits(classifier, sample.images[:count]))
     for variant in variants:

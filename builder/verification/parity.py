@@ -80,10 +80,10 @@ FP16_LIMITS = Limits(max_relative_difference=2e-2, min_top1_agreement=0.998)
 
 
 INT8_LIMITS = Limits(max_relative_difference=0.35, min_top1_agreement=0.90, max_accuracy_drop=0.01, loss_p_value=0.01)
-"""Eight bits keep 256 steps of a tensor's range, and what exceeds it is cut off. Of the shipped checkpoint's logits
-none moves by more than 0.31 of the largest on 10,000 photographs, and 0.16 on synthetic images, which are unlike
-those it was calibrated on; 3.4 % of those change class, nearly ties all of them. A wrong scale, a saturating kernel
-or a mix-up of rows does far more: the next image's agree in 26 %, and differ by 1.2 of the largest logit. On
+"""Eight bits keep 256 steps of a tensor's range, and what exceeds it is cut off. Of two checkpoints' logits none moved
+by more than 0.31 of the largest on photographs, and 0.31 on synthetic images, which are unlike those they were
+calibrated on; of the clear ones among those (`reference.ask`) 3.5 % at most change class. A wrong scale, a saturating
+kernel or a mix-up of rows does far more: the next image's agree in 26 %, and differ by 1.2 of the largest logit. On
 photographs it is the accuracies that count, and there the paired test says whether a loss is more than chance."""
 
 

