@@ -137,8 +137,11 @@ class Repository:
     def provenance_of(self, name: str, model_file: str, content: bytes) -> Mapping[str, Any]:
         """What is on record of the version that holds this very file; empty where none does, or it cannot be read."""
         target = self.path / name
-        version = _version_of(model_file, content, target, published_versions(target))
-        found = None if version is None else examine(target, version)
+        try:
+            version = _version_of(model_file, content, target, published_versions(target))
+            found = None if version is None else examine(target, version)
+        except OSError:  # said when it is published
+            return {}
         return found.provenance if found and found.state is State.OK else {}
 
     def roll_back(self, name: str, to: int | None = None) -> rollback.RolledBack:

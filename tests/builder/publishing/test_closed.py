@@ -56,3 +56,9 @@ def test_it_is_said_and_the_others_are_looked_at(repository, caplog, call, code,
     (line,) = [line for line in lines if "cannot be looked into" in line]
     assert f"Permission denied ({repository / 'aside'}); let this user read and enter it" in line
     assert any(of_the_other in line for line in lines), lines
+
+
+def test_a_build_has_nothing_on_record_of_what_it_may_not_read(repository):
+    assert Repository(repository).provenance_of("aside", "model.onnx", b"1") == {}
+    assert Repository(repository).provenance_of("tiny", "model.onnx", b"1")["version"] == 1
+    assert Repository(repository).provenance_of("tiny", "model.onnx", b"2") == {}
