@@ -328,7 +328,7 @@ def test_bad_values_are_refused(change, said):
 def test_unknown_recipe_lists_those_there_are():
     with pytest.raises(TrainingError, match="'fast'") as error:
         recipe_named("fast")
-    assert "baseline, teacher, best" in error.value.hint
+    assert "baseline, teacher, assistant, best" in error.value.hint
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
