@@ -176,13 +176,12 @@ def test_a_teacher_that_learns_itself_is_taught_first(tmp_path, monkeypatch):
     assert [one.metadata.recipe for one in found] == ["student", "assistant", "teacher"]
     assert [one.metadata.teacher for one in found] == [found[1].sha256, found[2].sha256, None]
     assert [one.metadata.epochs for one in found] == [2, 1, 1], "no longer than their students"
-    for epochs in (1, 2, 3):  # after each network but the last, and within the last
-        again = tmp_path / f"again-{epochs}"
-        with monkeypatch.context() as patch:
-            stop_after(patch, epochs)
-            with pytest.raises(KeyboardInterrupt):
-                taught(make_run(again, last)).execute()
-        assert taught(make_run(again, last, resume=True)).execute().read_bytes() == whole.read_bytes()
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)  # the first of the three is finished then, and no other has begun
+        with pytest.raises(KeyboardInterrupt):
+            taught(make_run(tmp_path / "again", last)).execute()
+    again = taught(make_run(tmp_path / "again", last, resume=True)).execute()
+    assert again.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3], ids=["in the teacher", "before the student", "in the student"])
