@@ -138,17 +138,20 @@ def build(
     classifier = source.classifier()
     answers = reference.ask(classifier)
     exported = functools.cache(lambda precision: onnx_export.export(classifier, BATCH_SIZES, precision))
-    expected = functools.cache(lambda count: parity.reference_logits(classifier, sample.images[:count]))
     if sample.labels is None:  # no photographs: those whose answers are clear, and known by now
         sample = Sample(sample.name, answers.images).head(len(sample.images))
-        expected = functools.cache(lambda count: answers.logits[:count])
+
+    @functools.cache
+    def expected(count: int) -> NDArray[np.float32]:
+        images = sample.images[:count]
+        return parity.reference_logits(classifier, images) if sample.labels is not None else answers.logits[:count]
+
     for variant in variants:
         made = _make(variant, exported, plans, calibration)
         target = repository if variant.engine.in_container else Repository(beside(repository.path), repository.keep)
         on_record = target.provenance_of(variant.name, variant.engine.model_file, made.content)
-        used = sample.head(images_for(variant))
-        under = record.circumstances(source.sha256, used.name, used.images)
-        parities, verification = _verify(variant, made, used, under, expected, on_record.get("verification"))
+        used, earlier = sample.head(images_for(variant)), on_record.get("verification")
+        parities, verification = _verify(variant, made, used, source.sha256, expected, earlier)
         labels = "".join(f"{name}\n" for name in SIGNATURE.class_names)
         configs = config_pbtxt.texts(variant, BATCH_SIZES, scheduling=scheduling)
         model = Model(
@@ -217,13 +220,14 @@ def _verify(
     variant: Variant,
     made: Made,
     sample: Sample,
-    under: Mapping[str, Any],
+    checkpoint: str,
     expected: Callable[[int], NDArray[np.float32]],
     earlier: Any,
 ) -> tuple[tuple[parity.Parity, ...], Mapping[str, Any]]:
     """Verify a model, unless this very file was; what was found, nothing where nothing here runs it, and its record."""
     if made.infer is None:
         return (), {"not_verified": made.unverified}
+    under = record.circumstances(checkpoint, sample.name, sample.images)
     limits, count = _LIMITS[variant.engine, variant.precision], len(sample.images)
     if passed := record.passed(earlier, under, limits):
         logger.info("%s: the same file was verified on %d images at %s", variant.name, count, earlier["at"])
